@@ -1,0 +1,35 @@
+# Each target is one line over the real tool; the stamps in .venv make the installation run once.
+PYTHON ?= python3
+BIN := .venv/bin
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test lint bench docs soak
+
+demo: .venv/demo.stamp
+	$(BIN)/python demo/run.py
+
+test: lint
+	$(BIN)/pytest -n 2
+
+lint: .venv/dev.stamp
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/mypy
+
+bench: .venv/dev.stamp
+	set -e; for f in $(if $(NAME),bench/$(NAME).py,$(wildcard bench/[!_]*.py)); do $(BIN)/python $$f; done
+
+docs: .venv/dev.stamp
+	$(BIN)/python docs/make_cli.py
+
+soak: .venv/dev.stamp
+	$(BIN)/pytest -m soak
+
+# constraints.txt first and alone: pip then finds the CPU build of torch and keeps it.
+.venv/torch.stamp: constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("whycell needs Python 3.11 or newer: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r constraints.txt
+	touch $@
+
+.venv/%.stamp: .venv/torch.stamp pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$*]"
+	touch $@

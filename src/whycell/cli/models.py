@@ -1,0 +1,49 @@
+"""``whycell models``: the models at hand, and their cards."""
+
+from typing import Annotated, Any
+
+import typer
+
+from whycell.cli import options
+from whycell.cli.manners import print_json, working
+
+__all__ = ["models"]
+
+#: What the list shows of a card, in this order; a key that a card lacks is shown as empty.
+SHOWN = ("name", "n_classes", "n_genes", "species", "ontology_release", "description")
+
+
+def models(
+    card: Annotated[
+        str | None, typer.Option("--card", metavar="FOLDER|NAME", help="Print everything known of one model.")
+    ] = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Lists the models at hand, with what each one knows.
+
+    A card says which cell types and genes a model holds, what it was trained on, and how right it was on donors and
+    studies that training did not see.
+
+    \b
+    Example:
+      whycell models
+      whycell models --card model/
+
+    From Python: whycell.jobs.models.available.
+    """
+    with working(quiet=quiet, debug=debug):
+        from whycell.jobs import models as job
+
+        found = job.available() if card is None else job.card(card)
+        if json or card is not None:
+            print_json(found)
+        else:
+            print("\t".join(SHOWN))
+            for each in found:
+                print("\t".join(_cell(each.get(name)) for name in SHOWN))
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else " ".join(str(value).split())

@@ -1,0 +1,61 @@
+"""``whycell train``: learn cell types from typed reference files."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from whycell.cli import options
+from whycell.cli.manners import print_json, working
+
+__all__ = ["train"]
+
+
+def train(
+    references: Annotated[list[Path], typer.Argument(metavar="REF...", help="Typed reference files.")],
+    label: options.Label,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder for the model.")],
+    donor: options.Group = None,
+    study: options.Study = None,
+    label_map: options.LabelMapFile = None,
+    seed: options.Seed = 0,
+    threads: options.Threads = 0,
+    device: options.Device = options.DeviceName.auto,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    force: options.Force = False,
+    debug: options.Debug = False,
+) -> None:
+    """Learns cell types from files whose cells are already typed.
+
+    Labels may be of mixed detail ("T cell" beside "naive CD8 T cell") and are matched to the Cell Ontology by id,
+    name, synonym or your --label-map; a label that matches nothing is kept as a class of its own and listed. Name
+    the donor column where there is one: the confidences are then checked on donors that training did not see.
+
+    \b
+    Example:
+      whycell train ref.h5ad --label cell_type --donor donor_id -o model/
+      whycell train a.h5ad b.h5ad --label cell_type --label-map map.tsv -o model/
+
+    From Python: whycell.CellTyper.
+    """
+    with working(quiet=quiet, debug=debug) as talk:
+        from whycell.jobs.train import train as job
+
+        card = job(
+            references,
+            output,
+            label=label,
+            donor=donor,
+            study=study,
+            label_map=label_map,
+            seed=seed,
+            threads=threads,
+            device=device.value,
+            force=force,
+            talk=talk,
+        )
+        if json:
+            print_json(card)
+        else:
+            print(output)
