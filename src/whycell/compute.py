@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["Talk", "n_threads"]
+__all__ = ["Step", "Talk", "n_threads"]
 
 
 def n_threads(threads: int = 0) -> int:

@@ -1,0 +1,32 @@
+"""The documentation says what the program says."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_docs_cli_is_what_help_prints() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "docs" / "make_cli.py", "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/architecture.md", "CHANGELOG.md"])
+def test_links_lead_somewhere(page: str) -> None:
+    import re
+
+    path = ROOT / page
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text(encoding="utf-8"))
+    assert [link for link in links if "://" not in link and not (path.parent / link).exists()] == []
+
+
+def test_the_architecture_page_names_every_room() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rooms = [path for path in (ROOT / "src" / "whycell").iterdir() if not path.name.startswith("__")]
+    absent = [room.name for room in rooms if f"{room.name}{'/' if room.is_dir() else ''}" not in text]
+    assert absent == []

@@ -1,0 +1,85 @@
+"""Rules about names and signatures: complete ``__all__``, documented parameters, nothing passed through unread."""
+
+import ast
+import re
+from collections.abc import Iterator
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def _defined(tree: ast.Module) -> list[ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]:
+    return [node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))]
+
+
+def _offered(tree: ast.Module) -> list[str] | None:
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if any(isinstance(target, ast.Name) and target.id == "__all__" for target in targets):
+            return list(ast.literal_eval(node.value))
+    return None
+
+
+def _functions(modules: dict[str, ast.Module]) -> Iterator[tuple[str, Function]]:
+    """Every function anywhere, private and nested ones too."""
+    for name, tree in modules.items():
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                yield f"{name}.{node.name} (line {node.lineno})", node
+
+
+def _parameters(function: Function) -> list[str]:
+    arguments = function.args
+    names = [each.arg for each in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
+    return [name for name in names if name not in ("self", "cls")]
+
+
+def test_all_is_complete(modules: dict[str, ast.Module]) -> None:  # ruff keeps it sorted (RUF022)
+    wrong = []
+    for name, tree in modules.items():
+        offered = _offered(tree)
+        public = {node.name for node in _defined(tree) if not node.name.startswith("_")}
+        if offered is None:
+            if public:
+                wrong.append(f"{name}: no __all__")
+        elif missing := public - set(offered):
+            wrong.append(f"{name}: public but not in __all__: {', '.join(sorted(missing))}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_module_says_what_it_is_for(modules: dict[str, ast.Module]) -> None:
+    silent = [name for name, tree in modules.items() if not ast.get_docstring(tree)]
+    assert not silent, "\n".join(silent)
+
+
+def test_every_parameter_of_a_public_function_is_documented(modules: dict[str, ast.Module]) -> None:
+    wrong = []
+    for name, tree in modules.items():
+        offered = _offered(tree) or []
+        for node in _defined(tree):
+            if node.name not in offered or isinstance(node, ast.ClassDef) or name.startswith("whycell.cli"):
+                continue  # the options of a command have their help, which tests/cli checks
+            text = ast.get_docstring(node) or ""
+            parameters = _parameters(node)
+            missing = [each for each in parameters if not re.search(rf"\b{re.escape(each)}\b", text)]
+            if not text:
+                wrong.append(f"{name}.{node.name}: no docstring")
+            elif missing:
+                wrong.append(f"{name}.{node.name}: not spoken of: {', '.join(missing)}")
+            elif len(parameters) > 2 and "Parameters\n----------" not in text:
+                wrong.append(f"{name}.{node.name}: no Parameters section")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_nothing_takes_arbitrary_keywords(modules: dict[str, ast.Module]) -> None:
+    assert [where for where, node in _functions(modules) if node.args.kwarg] == []
+
+
+def test_public_functions_take_few_things_by_position(modules: dict[str, ast.Module]) -> None:
+    wrong = []
+    for name, tree in modules.items():
+        for node in _defined(tree):
+            if isinstance(node, ast.ClassDef) or node.name.startswith("_") or name.startswith("whycell.cli"):
+                continue  # typer calls the commands by name
+            if len(node.args.posonlyargs) + len(node.args.args) > 3:
+                wrong.append(f"{name}.{node.name} (line {node.lineno})")
+    assert not wrong, "\n".join(wrong)
