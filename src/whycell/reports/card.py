@@ -1,0 +1,106 @@
+"""A model's card, put in the order a reader asks: what was it tested on, what taught it, what does it not know."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from whycell.reports.page import decimal, plain, sentence, table, words
+
+__all__ = ["card_parts", "interval"]
+
+# A card is written by the model's own version and read years later: several spellings, all optional.
+_NAME = ("name", "model", "title")
+_ABOUT = ("summary", "description", "about")
+_TESTED = ("tested", "tested_on", "test_note", "calibrated_on")
+_SCORES = ("held_out", "held_out_scores", "scores")
+_TRAINED = ("trained_on", "training", "sources", "references")
+_LIMITS = ("does_not_know", "limits", "limitations", "not_known", "caveats")
+_LICENCES = ("licences", "licenses", "licence", "license")
+_QUIET = ("classes", "genes", "class_term_ids", "labels", "label_map", "gene_ids", "hashes", "fingerprints")
+
+
+def card_parts(card: Mapping[str, Any]) -> dict[str, Any]:
+    """Sort a card into ``name, about, tested, scores, trained, limits, licences, facts, json``; none is required."""
+    used: set[str] = set()
+
+    def take(keys: tuple[str, ...]) -> Any:
+        for key in keys:
+            if key in card and card[key] not in (None, "", [], {}, ()):
+                used.add(key)
+                return card[key]
+        return None
+
+    parts = {
+        "name": take(_NAME) or "unnamed model",
+        "about": take(_ABOUT),
+        "tested": take(_TESTED),
+        "scores": score_tables(take(_SCORES)),
+        "trained": _listing(take(_TRAINED)),
+        "limits": _lines(take(_LIMITS)),
+        "licences": _lines(take(_LICENCES)),
+    }
+    facts = [(words(k), _short(v)) for k, v in card.items() if k not in used and k not in _QUIET]
+    parts["facts"] = [(k, v) for k, v in facts if v]
+    parts["n_classes"] = len(card["classes"]) if isinstance(card.get("classes"), (list, tuple, Mapping)) else None
+    parts["json"] = json.dumps(plain(_shortened(card)), indent=2, ensure_ascii=False, sort_keys=True)
+    return parts
+
+
+def interval(score: Any) -> str:
+    """A number, or ``{"value", "low", "high"}`` with its interval in brackets."""
+    if not isinstance(score, Mapping):
+        return decimal(score, 3) if isinstance(score, (int, float)) and not isinstance(score, bool) else sentence(score)
+    text = decimal(score.get("value"), 3)
+    if score.get("low") is not None and score.get("high") is not None:
+        text += f" ({decimal(score['low'], 3)} to {decimal(score['high'], 3)})"
+    return text
+
+
+def score_tables(scores: Any) -> dict[str, Any] | None:
+    """``{split: {metric: score}}``, or one split's ``{metric: score}``, as one table with a column a split."""
+    if not isinstance(scores, Mapping) or not scores:
+        return None
+    splits = {k: v for k, v in scores.items() if isinstance(v, Mapping) and "value" not in v}
+    loose = {k: v for k, v in scores.items() if k not in splits}
+    if loose:
+        splits = {"held out": loose} | splits
+    metrics = list(dict.fromkeys(m for s in splits.values() for m in s))
+    columns: dict[str, list[str]] = {"score": [words(m) for m in metrics]}
+    for split, values in splits.items():
+        columns[words(split)] = [interval(values[m]) if m in values else "–" for m in metrics]
+    return table(pd.DataFrame(columns))
+
+
+def _listing(value: Any) -> dict[str, Any] | list[str] | None:
+    if isinstance(value, (list, tuple)) and value and all(isinstance(v, Mapping) for v in value):
+        keys = list(dict.fromkeys(k for v in value for k in v))
+        return table(pd.DataFrame([{words(k): _short(v.get(k)) for k in keys} for v in value]))
+    return _lines(value)
+
+
+def _lines(value: Any) -> list[str] | None:
+    if value is None:
+        return None
+    if isinstance(value, Mapping):
+        return [f"{words(k)}: {sentence(v)}" for k, v in value.items()]
+    return [sentence(v) for v in value] if isinstance(value, (list, tuple)) else [sentence(value)]
+
+
+def _short(value: Any, limit: int = 300) -> str:
+    if isinstance(value, (list, tuple)) and len(value) > 12:
+        return f"{len(value):,} values"
+    text = sentence(value)
+    return text if len(text) <= limit else text[:limit].rstrip() + " …"
+
+
+def _shortened(value: Any) -> Any:
+    # The whole card goes into the page, but ten thousand gene ids would help nobody there.
+    if isinstance(value, Mapping):
+        return {k: _shortened(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)) and len(value) > 60:
+        return [*[_shortened(v) for v in value[:20]], f"… and {len(value) - 20:,} more in the model's about.json"]
+    return [_shortened(v) for v in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,196 @@
+"""The shell that every page shares: one file, no network, nothing unescaped, the same bytes for the same result."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import jinja2
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from markupsafe import Markup, escape
+from matplotlib.figure import Figure
+
+from whycell.reports.palette import INK, MUTED, RULE
+
+__all__ = ["count", "decimal", "inline_svg", "json_block", "pack_uint16", "percent", "render", "table", "tsv"]
+
+_TERM = re.compile(r"CL:\d{7}")
+_DASH = "–"
+
+
+def count(value: Any) -> str:
+    """``12345`` as ``12,345``; anything that is no whole number comes back as text."""
+    return f"{value:,}" if isinstance(value, (int, np.integer)) and not isinstance(value, bool) else str(value)
+
+
+def decimal(value: Any, digits: int = 2) -> str:
+    """A number with fixed digits; a dash where there is none, so that no reader sees ``nan``."""
+    if value is None or isinstance(value, str) or not math.isfinite(value):
+        return _DASH
+    return f"{float(value):.{digits}f}"
+
+
+def percent(value: Any) -> str:
+    """A share in [0, 1] as ``91.2 %``; never rounded to a whole 0 or 100 that is not true."""
+    if value is None or isinstance(value, str) or not math.isfinite(value):
+        return _DASH
+    if 0 < value < 0.001:
+        return "< 0.1 %"
+    if 0.999 < value < 1:
+        return "> 99.9 %"
+    return f"{100 * float(value):.1f} %" if 0 < value < 1 else f"{100 * float(value):.0f} %"
+
+
+def term_url(term_id: str) -> str:
+    """The permanent address of a Cell Ontology term; empty for anything else, so that no label becomes a link."""
+    return f"https://purl.obolibrary.org/obo/{term_id.replace(':', '_')}" if _TERM.fullmatch(str(term_id)) else ""
+
+
+def plain(value: Any) -> Any:
+    """NumPy and pandas values as plain ones; not-a-number as ``None``; anything unknown as its text."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset, np.ndarray)):
+        return [plain(v) for v in (sorted(value, key=str) if isinstance(value, (set, frozenset)) else value)]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def json_block(name: str, data: Any) -> Markup:
+    """``data`` in a ``<script type="application/json">`` that no string inside can leave.
+
+    ``<``, ``>`` and ``&`` become ``\\u003c`` and the like: the JSON means the same, and HTML sees no tag.
+    """
+    text = json.dumps(plain(data), ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+    text = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return Markup(f'<script type="application/json" id="{name}">{text}</script>')
+
+
+def pack_uint16(values: np.ndarray, low: float, high: float) -> str:
+    """``values`` in [low, high] as base64 of little-endian uint16: 0–65534, and 65535 where there is no number."""
+    values = np.asarray(values, dtype=np.float64)
+    share = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
+    packed = np.where(np.isfinite(share), np.rint(np.nan_to_num(share) * 65534), 65535).astype("<u2")
+    return base64.b64encode(packed.tobytes()).decode("ascii")
+
+
+def tsv(frame: pd.DataFrame) -> str:
+    """A frame as tab-separated text; tabs and line breaks inside a value become spaces."""
+    clean = frame.map(lambda v: re.sub(r"[\t\r\n]+", " ", v) if isinstance(v, str) else v)
+    return str(clean.to_csv(sep="\t", index=False, lineterminator="\n", float_format="%.6g"))
+
+
+def table(frame: pd.DataFrame, *, formats: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """A frame as what ``macros.html`` draws: column titles, and cells with the text shown and the value sorted by."""
+    formats = formats or {}
+    columns = [{"name": str(c), "number": pd.api.types.is_numeric_dtype(frame[c])} for c in frame.columns]
+    rows = []
+    for values in frame.itertuples(index=False):
+        cells = []
+        for column, value in zip(frame.columns, values, strict=True):
+            show = formats.get(column, decimal if isinstance(value, (float, np.floating)) else count)
+            cells.append({"text": _DASH if value is None or value is pd.NA else show(value), "sort": plain(value)})
+        rows.append(cells)
+    return {"columns": columns, "rows": rows, "tsv": tsv(frame)}
+
+
+def inline_svg(figure: Figure, *, label: str, prefix: str) -> Markup:
+    """A matplotlib figure as SVG that lives inside the page and takes its colours and font.
+
+    Parameters
+    ----------
+    figure
+        Not changed but for being drawn.
+    label
+        What the figure shows, read aloud in its place.
+    prefix
+        Set before every id, so that two figures of a page never share one.
+    """
+    buffer = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": prefix, "svg.fonttype": "none"}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
+    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg, count=2)
+    svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
+    svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}-", svg)
+    for ours, theirs in ((INK, "var(--ink)"), (MUTED, "var(--muted)"), (RULE, "var(--rule)")):
+        svg = svg.replace(ours, theirs)
+    head = f'<svg class="figure" role="img" aria-label="{escape(label)}"'
+    return Markup(svg.replace("<svg", head, 1))
+
+
+def sentence(value: Any) -> str:
+    """Anything a card may hold, as one readable line."""
+    if isinstance(value, Mapping):
+        return "; ".join(f"{words(k)}: {sentence(v)}" for k, v in value.items())
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return ", ".join(sentence(v) for v in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (float, np.floating)):
+        return f"{value:.4g}"
+    return _DASH if value is None else count(value)
+
+
+def words(key: Any) -> str:
+    """``held_out_donors`` as ``held out donors``."""
+    return str(key).replace("_", " ")
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("whycell.reports"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "count": count,
+        "decimal": decimal,
+        "percent": percent,
+        "sentence": sentence,
+        "term_url": term_url,
+        "words": words,
+    }
+    return environment
+
+
+def _text(name: str) -> str:
+    return resources.files("whycell.reports").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def render(template: str, *, scripts: Sequence[str], context: Mapping[str, Any]) -> str:
+    """Fill a template of this package; style and scripts go inside the page.
+
+    The page's content security policy forbids every connection and every script but the ones named here, by hash: even
+    a label that got through unescaped could not run.
+    """
+    bodies = [_text(name) for name in scripts]
+    hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(b.encode()).digest()).decode()}'" for b in bodies)
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            **context,
+            style=Markup(_text("page.css")),
+            scripts=[Markup(b) for b in bodies],
+            script_hashes=hashes,
+        )
+    )
