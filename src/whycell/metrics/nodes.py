@@ -1,0 +1,93 @@
+"""Probabilities and calibration of every node: "the cell lies at or below this term"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from whycell.metrics.calibration import N_BINS, bin_of, ece_from_bins
+from whycell.metrics.tree import TermTree
+
+__all__ = ["NodeCalibration", "node_probabilities", "node_wise_calibration"]
+
+
+def node_probabilities(probabilities: np.ndarray, classes: Any, nodes: Any, *, tree: TermTree) -> np.ndarray:
+    """(n, m) probability that the cell lies at or below each node: the sum over the classes at or below it.
+
+    ``probabilities`` (n, k) over ``classes`` (k,) terms. Each class counts once, however many ways lead up to the node.
+    Source: HCE, SOCAM.
+    """
+    class_codes, node_codes = tree.codes(classes), tree.codes(nodes)
+    return np.asarray(probabilities @ tree.is_below(class_codes[:, None], node_codes[None, :]).astype(np.float64))
+
+
+@dataclass(frozen=True)
+class NodeCalibration:
+    """Calibration of "the cell lies at or below this node".
+
+    Parameters
+    ----------
+    value
+        Mean of the ECE over the nodes with enough positives; NaN where there are none.
+    table
+        One row a node: ``term_id, n, positives, ece``.
+    """
+
+    value: float
+    table: pd.DataFrame
+
+
+def node_wise_calibration(
+    blocks: Iterable[tuple[np.ndarray, np.ndarray]],
+    classes: Any,
+    *,
+    tree: TermTree,
+    least_positives: int = 50,
+    n_bins: int = N_BINS,
+) -> NodeCalibration:
+    """ECE of the event y in D(v) against P(v), for every node v above a class, in one pass over blocks of cells.
+
+    Parameters
+    ----------
+    blocks
+        Pairs of probabilities (n, k) and truths (n,) terms; only sums over bins are kept, so memory does not grow.
+    classes
+        (k,) terms of the columns.
+    least_positives
+        Nodes with fewer cells at or below them are listed and left out of the mean.
+
+    A cell labelled above v is left out at v: whether it lies below v is not known. Truths that cannot be scored are
+    left out everywhere, and so are stop-terms as nodes.
+    """
+    nodes = np.flatnonzero(tree.closure_of(classes) & ~tree.stop)
+    m = len(nodes)
+    sums = np.zeros((3, m, n_bins))
+    positives = np.zeros(m)
+    for probabilities, truth in _in_blocks(blocks):
+        codes = tree.codes(truth)
+        usable = tree.usable(codes)
+        codes, chance = codes[usable], node_probabilities(probabilities[usable], classes, nodes, tree=tree)
+        event = tree.is_below(codes[:, None], nodes[None, :])
+        open_question = tree.is_below(nodes[None, :], codes[:, None]) & ~event
+        at = (np.arange(m)[None, :] * n_bins + bin_of(chance, n_bins=n_bins))[~open_question]
+        for total, weight in zip(sums, (np.ones_like(chance), chance, event), strict=True):
+            total += np.bincount(at, weights=weight[~open_question], minlength=m * n_bins).reshape(m, n_bins)
+        positives += event.sum(axis=0)
+    errors = ece_from_bins(*sums)
+    table = pd.DataFrame(
+        {"term_id": tree.ids[nodes], "n": sums[0].sum(axis=1).astype(int), "positives": positives.astype(int)}
+    )
+    table["ece"] = errors
+    enough = positives >= least_positives
+    return NodeCalibration(float(errors[enough].mean()) if enough.any() else float("nan"), table)
+
+
+def _in_blocks(blocks: Iterable[tuple[np.ndarray, np.ndarray]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for probabilities, truth in blocks:
+        for start in range(0, len(probabilities), 4096):
+            rows = slice(start, start + 4096)
+            yield probabilities[rows], np.asarray(truth)[rows]
