@@ -18,7 +18,7 @@ bench: .venv/dev.stamp
 	set -e; for f in $(if $(NAME),bench/$(NAME).py,$(wildcard bench/[!_]*.py)); do $(BIN)/python $$f; done
 
 docs: .venv/dev.stamp
-	$(BIN)/python docs/make_cli.py
+	$(BIN)/python docs/make_pages.py
 
 soak: .venv/dev.stamp
 	$(BIN)/pytest -m soak

@@ -9,9 +9,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_docs_cli_is_what_help_prints() -> None:
+def test_the_pages_made_from_the_code_are_current() -> None:
     done = subprocess.run(
-        [sys.executable, ROOT / "docs" / "make_cli.py", "--check"], capture_output=True, text=True, check=False
+        [sys.executable, ROOT / "docs" / "make_pages.py", "--check"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -30,3 +30,11 @@ def test_the_architecture_page_names_every_room() -> None:
     rooms = [path for path in (ROOT / "src" / "whycell").iterdir() if not path.name.startswith("__")]
     absent = [room.name for room in rooms if f"{room.name}{'/' if room.is_dir() else ''}" not in text]
     assert absent == []
+
+
+def test_every_column_and_flag_is_explained() -> None:
+    from whycell._keys import FLAGS, ObsKeys
+
+    page = (ROOT / "docs" / "output.md").read_text(encoding="utf-8")
+    assert [name for name in ObsKeys().all() if f"`{name}`" not in page] == []
+    assert [word for word, meaning in FLAGS.items() if f"| `{word}` | {meaning} |" not in page] == []
