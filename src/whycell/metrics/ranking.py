@@ -92,4 +92,4 @@ def _neighbourhood(code: int, k: int, tree: TermTree) -> tuple[np.ndarray, np.nd
 
 
 def _largest(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    return rows[:, columns].max(axis=1, initial=0.0).astype(np.float64)
+    return np.asarray(rows[:, columns].max(axis=1, initial=0.0), dtype=np.float64)
