@@ -12,9 +12,11 @@ import pandas as pd
 from whycell._keys import FLAGS, UNKNOWN
 from whycell.reports.card import card_parts
 from whycell.reports.cellmap import map_data
-from whycell.reports.page import count, decimal, json_block, percent, render, table, term_url, tsv
+from whycell.reports.page import json_block, render, table
 from whycell.reports.palette import UNKNOWN_GREY, colours_by_name
-from whycell.results import Annotation, Finding, TreeNode
+from whycell.reports.text import count, decimal, natural, percent, term_url, tsv
+from whycell.reports.tree import nested_tree
+from whycell.results import Annotation, Finding
 
 __all__ = ["annotation_page", "type_table"]
 
@@ -50,7 +52,7 @@ def annotation_page(result: Annotation) -> str:
         "types": [row | {"colour": colours[row["type"]], "url": term_url(row["id"])} for row in _records(types)],
         "composition": _composition(result, types, colours),
         "tree": nested_tree(result.tree, colours),
-        "findings": sorted_findings(result.findings),
+        "findings": _sorted_findings(result.findings),
         "flags": _flags(result.calls["flag"]),
         "clusters": _clusters(result.calls),
         "card": card_parts(result.card),
@@ -145,7 +147,7 @@ def _composition(result: Annotation, types: pd.DataFrame, colours: dict[str, str
     order = list(dict.fromkeys(types["type"]))
     counts = pd.crosstab(pd.Series(donors, name="donor"), pd.Series(calls, name="call")).reindex(columns=order)
     counts = counts.loc[counts.sum(axis=1).sort_values(ascending=False, kind="stable").index[:_MAX_DONORS]]
-    counts = counts.loc[sorted(counts.index, key=_natural)]
+    counts = counts.loc[sorted(counts.index, key=natural)]
     bars = []
     for donor, row in counts.iterrows():
         n = int(row.sum())
@@ -161,54 +163,7 @@ def _composition(result: Annotation, types: pd.DataFrame, colours: dict[str, str
     return {"bars": bars, "left_out": left_out, "legend": legend, "table": table(wide)}
 
 
-def _natural(text: Any) -> list[Any]:
-    return [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in re.split(r"(\d+)", str(text)) if p]
-
-
-def nested_tree(nodes: Sequence[TreeNode], colours: dict[str, str]) -> list[dict[str, Any]]:
-    """The ontology's graph as a tree: every term under its first parent, its other parents named beside it.
-
-    A term that carries no call and has a single child is written before that child, on the same line: a long way
-    down without a choice is one step for a reader.
-    """
-    by_id = {node.term_id: node for node in nodes}
-    children: dict[str, list[TreeNode]] = {}
-    for node in nodes:
-        parents = [p for p in node.parents if p in by_id and p != node.term_id]
-        children.setdefault(parents[0] if parents else "", []).append(node)
-    top = max((node.n_below for node in nodes), default=0) or 1
-    seen: set[str] = set()
-
-    def draw(node: TreeNode, depth: int) -> dict[str, Any]:
-        passed: list[str] = []
-        seen.add(node.term_id)
-        below = [c for c in children.get(node.term_id, []) if c.term_id not in seen]
-        while not node.n_called and len(below) == 1:
-            passed.append(node.name)
-            node = below[0]
-            seen.add(node.term_id)
-            below = [c for c in children.get(node.term_id, []) if c.term_id not in seen]
-        below = sorted(below, key=lambda c: (-c.n_below, c.name, c.term_id))
-        return {
-            "name": node.name,
-            "term_id": node.term_id,
-            "url": term_url(node.term_id),
-            "passed": passed,
-            "called": node.n_called,
-            "below": node.n_below,
-            "called_share": node.n_called / top,
-            "deeper_share": max(node.n_below - node.n_called, 0) / top,
-            "colour": colours.get(node.name, "var(--accent)"),
-            "also": [by_id[p].name for p in [p for p in node.parents if p in by_id][1:]],
-            "open": depth < 12,
-            "children": [draw(c, depth + 1) for c in below if c.term_id not in seen],
-        }
-
-    starts = sorted(children.get("", []), key=lambda c: (-c.n_below, c.name, c.term_id))
-    return [draw(node, 0) for node in starts]
-
-
-def sorted_findings(findings: Sequence[Finding]) -> list[Finding]:
+def _sorted_findings(findings: Sequence[Finding]) -> list[Finding]:
     """Errors first, then warnings, then remarks; otherwise in the doctor's order."""
     return sorted(findings, key=lambda f: _LEVELS.get(f.level, 3))
 
@@ -224,7 +179,7 @@ def _clusters(calls: pd.DataFrame) -> dict[str, Any] | None:
         return None
     frame = calls.assign(cluster=calls["cluster"].astype(str))
     rows = []
-    for cluster in sorted(frame["cluster"].unique(), key=_natural):
+    for cluster in sorted(frame["cluster"].unique(), key=natural):
         part = frame[frame["cluster"] == cluster]
         consensus = str(part["cluster_call"].iloc[0])
         confidence = part["cluster_confidence"].iloc[0] if "cluster_confidence" in part else float("nan")

@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from whycell.reports.page import decimal, plain, sentence, table, words
+from whycell.reports.page import table
+from whycell.reports.text import DASH, interval, plain, sentence, words
 
-__all__ = ["card_parts", "interval"]
+__all__ = ["card_parts", "score_tables"]
 
 # A card is written by the model's own version and read years later: several spellings, all optional.
 _NAME = ("name", "model", "title")
@@ -24,7 +25,7 @@ _QUIET = ("classes", "genes", "class_term_ids", "labels", "label_map", "gene_ids
 
 
 def card_parts(card: Mapping[str, Any]) -> dict[str, Any]:
-    """Sort a card into ``name, about, tested, scores, trained, limits, licences, facts, json``; none is required."""
+    """Sort a ``card`` into ``name, about, tested, scores, trained, limits, licences, facts`` and ``json``."""
     used: set[str] = set()
 
     def take(keys: tuple[str, ...]) -> Any:
@@ -50,18 +51,8 @@ def card_parts(card: Mapping[str, Any]) -> dict[str, Any]:
     return parts
 
 
-def interval(score: Any) -> str:
-    """A number, or ``{"value", "low", "high"}`` with its interval in brackets."""
-    if not isinstance(score, Mapping):
-        return decimal(score, 3) if isinstance(score, (int, float)) and not isinstance(score, bool) else sentence(score)
-    text = decimal(score.get("value"), 3)
-    if score.get("low") is not None and score.get("high") is not None:
-        text += f" ({decimal(score['low'], 3)} to {decimal(score['high'], 3)})"
-    return text
-
-
 def score_tables(scores: Any) -> dict[str, Any] | None:
-    """``{split: {metric: score}}``, or one split's ``{metric: score}``, as one table with a column a split."""
+    """``scores`` as ``{split: {metric: score}}``, or of one split alone, as a table with a column a split."""
     if not isinstance(scores, Mapping) or not scores:
         return None
     splits = {k: v for k, v in scores.items() if isinstance(v, Mapping) and "value" not in v}
@@ -71,7 +62,7 @@ def score_tables(scores: Any) -> dict[str, Any] | None:
     metrics = list(dict.fromkeys(m for s in splits.values() for m in s))
     columns: dict[str, list[str]] = {"score": [words(m) for m in metrics]}
     for split, values in splits.items():
-        columns[words(split)] = [interval(values[m]) if m in values else "–" for m in metrics]
+        columns[words(split)] = [interval(values[m]) if m in values else DASH for m in metrics]
     return table(pd.DataFrame(columns))
 
 

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import io
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -21,56 +20,13 @@ from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
 from whycell.reports.palette import INK, MUTED, RULE
+from whycell.reports.text import DASH, count, decimal, percent, plain, sentence, term_url, tsv, words
 
-__all__ = ["count", "decimal", "inline_svg", "json_block", "pack_uint16", "percent", "render", "table", "tsv"]
-
-_TERM = re.compile(r"CL:\d{7}")
-_DASH = "–"
-
-
-def count(value: Any) -> str:
-    """``12345`` as ``12,345``; anything that is no whole number comes back as text."""
-    return f"{value:,}" if isinstance(value, (int, np.integer)) and not isinstance(value, bool) else str(value)
-
-
-def decimal(value: Any, digits: int = 2) -> str:
-    """A number with fixed digits; a dash where there is none, so that no reader sees ``nan``."""
-    if value is None or isinstance(value, str) or not math.isfinite(value):
-        return _DASH
-    return f"{float(value):.{digits}f}"
-
-
-def percent(value: Any) -> str:
-    """A share in [0, 1] as ``91.2 %``; never rounded to a whole 0 or 100 that is not true."""
-    if value is None or isinstance(value, str) or not math.isfinite(value):
-        return _DASH
-    if 0 < value < 0.001:
-        return "< 0.1 %"
-    if 0.999 < value < 1:
-        return "> 99.9 %"
-    return f"{100 * float(value):.1f} %" if 0 < value < 1 else f"{100 * float(value):.0f} %"
-
-
-def term_url(term_id: str) -> str:
-    """The permanent address of a Cell Ontology term; empty for anything else, so that no label becomes a link."""
-    return f"https://purl.obolibrary.org/obo/{term_id.replace(':', '_')}" if _TERM.fullmatch(str(term_id)) else ""
-
-
-def plain(value: Any) -> Any:
-    """NumPy and pandas values as plain ones; not-a-number as ``None``; anything unknown as its text."""
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset, np.ndarray)):
-        return [plain(v) for v in (sorted(value, key=str) if isinstance(value, (set, frozenset)) else value)]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+__all__ = ["inline_svg", "json_block", "pack_uint16", "render", "table"]
 
 
 def json_block(name: str, data: Any) -> Markup:
-    """``data`` in a ``<script type="application/json">`` that no string inside can leave.
+    """``data`` in a ``<script type="application/json">`` of id ``name`` that no string inside can leave.
 
     ``<``, ``>`` and ``&`` become ``\\u003c`` and the like: the JSON means the same, and HTML sees no tag.
     """
@@ -80,17 +36,11 @@ def json_block(name: str, data: Any) -> Markup:
 
 
 def pack_uint16(values: np.ndarray, low: float, high: float) -> str:
-    """``values`` in [low, high] as base64 of little-endian uint16: 0–65534, and 65535 where there is no number."""
+    """``values`` in [``low``, ``high``] as base64 of little-endian uint16: 0 to 65534, and 65535 for no number."""
     values = np.asarray(values, dtype=np.float64)
     share = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
     packed = np.where(np.isfinite(share), np.rint(np.nan_to_num(share) * 65534), 65535).astype("<u2")
     return base64.b64encode(packed.tobytes()).decode("ascii")
-
-
-def tsv(frame: pd.DataFrame) -> str:
-    """A frame as tab-separated text; tabs and line breaks inside a value become spaces."""
-    clean = frame.map(lambda v: re.sub(r"[\t\r\n]+", " ", v) if isinstance(v, str) else v)
-    return str(clean.to_csv(sep="\t", index=False, lineterminator="\n", float_format="%.6g"))
 
 
 def table(frame: pd.DataFrame, *, formats: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -102,7 +52,7 @@ def table(frame: pd.DataFrame, *, formats: Mapping[str, Any] | None = None) -> d
         cells = []
         for column, value in zip(frame.columns, values, strict=True):
             show = formats.get(column, decimal if isinstance(value, (float, np.floating)) else count)
-            cells.append({"text": _DASH if value is None or value is pd.NA else show(value), "sort": plain(value)})
+            cells.append({"text": DASH if value is None or value is pd.NA else show(value), "sort": plain(value)})
         rows.append(cells)
     return {"columns": columns, "rows": rows, "tsv": tsv(frame)}
 
@@ -132,24 +82,6 @@ def inline_svg(figure: Figure, *, label: str, prefix: str) -> Markup:
         svg = svg.replace(ours, theirs)
     head = f'<svg class="figure" role="img" aria-label="{escape(label)}"'
     return Markup(svg.replace("<svg", head, 1))
-
-
-def sentence(value: Any) -> str:
-    """Anything a card may hold, as one readable line."""
-    if isinstance(value, Mapping):
-        return "; ".join(f"{words(k)}: {sentence(v)}" for k, v in value.items())
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return ", ".join(sentence(v) for v in value)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, (float, np.floating)):
-        return f"{value:.4g}"
-    return _DASH if value is None else count(value)
-
-
-def words(key: Any) -> str:
-    """``held_out_donors`` as ``held out donors``."""
-    return str(key).replace("_", " ")
 
 
 @cache
