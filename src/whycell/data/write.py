@@ -20,6 +20,7 @@ import pandas as pd
 from whycell.data.blocks import Cells
 from whycell.data.elements import put_column, put_value
 from whycell.data.frames import column_names, is_group
+from whycell.data.schema import is_reserved
 from whycell.errors import OutputError, UsageError
 
 __all__ = ["check_output", "write_annotation"]
@@ -123,12 +124,8 @@ def check_output(
 
 
 def _check_names(columns: Sequence[str]) -> None:
-    try:
-        from whycell.data.schema import RESERVED_OBS
-    except ImportError:
-        RESERVED_OBS = frozenset()
     for name in columns:
-        if name in RESERVED_OBS or name.startswith("__"):
+        if is_reserved(name):
             msg = f"{name!r} is reserved by the CELLxGENE schema and is never written; choose another key."
             raise OutputError(msg)
         if "/" in name or not name:

@@ -1,0 +1,309 @@
+"""10x Genomics output as `Cells`: the feature-barcode ``.h5`` and the folder with ``matrix.mtx``.
+
+Both store genes by cells in columns, which is cells by genes in rows. Only genes are kept: antibodies, guides and
+other features are counted in other units.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from abc import abstractmethod
+from collections.abc import Sequence
+from concurrent.futures import Executor, Future
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from whycell.data.blocks import Cells, MatrixInfo
+from whycell.data.frames import read_value
+from whycell.data.h5ad import file_fingerprint, open_h5, sparse_reader
+from whycell.data.ranges import LocalFile
+from whycell.data.rows import RowReader, SlicedRows, tidy
+from whycell.errors import FormatError
+
+__all__ = ["MtxFolder", "TenX"]
+
+GENES = "Gene Expression"
+LINES = 1 << 22  # entries of a matrix.mtx parsed at a time: about 100 MB
+
+
+class _Droplets(Cells):
+    """What both kinds share: no obs but the barcodes, one matrix, a table of features of which genes are kept."""
+
+    _features: pd.DataFrame
+    _keep: np.ndarray
+
+    def _take_features(self, features: pd.DataFrame) -> None:
+        kept = features["feature_types"] == GENES if "feature_types" in features else np.ones(len(features), dtype=bool)
+        self._keep = np.flatnonzero(kept)
+        self._features = features.iloc[self._keep]
+        self.obs_columns = []
+
+    def obs(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """No columns; index = barcodes."""
+        return pd.DataFrame(index=pd.Index(self.obs_names, dtype=object))[self._named(columns)]
+
+    def var(self, where: str = "X") -> pd.DataFrame:
+        """The genes, index = symbols, column ``gene_ids``."""
+        self._check(where)
+        return self._features.copy()
+
+    def uns(self, key: str, *, default: Any = None) -> Any:
+        """These formats have no uns: always ``default``."""
+        return default
+
+    def fingerprint(self) -> str:
+        """``"sha256:..."`` of the bytes of the file, or of the three files."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return self._digest()
+
+    @abstractmethod
+    def _digest(self) -> str: ...
+
+
+class TenX(_Droplets):
+    """A 10x ``.h5`` of Cell Ranger 2 (one group a genome; the first with the most cells) or 3 and later.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Raises
+    ------
+    FormatError
+        Where it is damaged, or no feature is a gene.
+    """
+
+    kind: ClassVar[str] = "10x"
+
+    def __init__(self, path: Path) -> None:
+        self.path: Path | None = path
+        self.name = path.name
+        self._path = path
+        self._file = open_h5(path)
+        self._source: LocalFile | None = None
+        try:
+            self._group = self._find_group()
+            self._source = LocalFile(path)
+            self._take_features(self._read_features())
+            self.obs_names = _text(self._group["barcodes"])
+            n_features, n_cells = (int(n) for n in self._group["shape"][:])
+            self._same_length(n_features, n_cells)
+        except BaseException:
+            self.close()
+            raise
+        self._shape = (n_cells, n_features)
+        data = self._group["data"]
+        shape = (n_cells, len(self._keep))
+        self.matrices = {"X": MatrixInfo("X", shape, "csr", str(data.dtype), int(data.shape[0]))}
+        self._rows: RowReader | None = None
+
+    def _find_group(self) -> Any:
+        groups = [self._file[key] for key in self._file if "barcodes" in self._file[key]]
+        best = max(groups, key=lambda group: int(group["barcodes"].shape[0]))
+        missing = [part for part in ("data", "indices", "indptr", "shape") if part not in best]
+        if missing:
+            msg = f"{self._path} looks like 10x output but has no {missing[0]}: it is damaged, copy it again."
+            raise FormatError(msg)
+        return best
+
+    def _read_features(self) -> pd.DataFrame:
+        group = self._group
+        if "features" not in group:
+            return _feature_frame(_text(group["gene_names"]), {"gene_ids": _text(group["genes"])})
+        features = group["features"]
+        columns = {"gene_ids": _text(features["id"]), "feature_types": _text(features["feature_type"])}
+        if "genome" in features:
+            columns["genome"] = _text(features["genome"])
+        return _feature_frame(_text(features["name"]), columns)
+
+    def _same_length(self, n_features: int, n_cells: int) -> None:
+        if not len(self._keep):
+            msg = f"{self._path} holds no {GENES} features, only others; give the gene expression output."
+            raise FormatError(msg)
+        if n_cells != len(self.obs_names) or (self._keep.max() >= n_features):
+            msg = f"{self._path} contradicts itself: shape for {n_cells} cells, {len(self.obs_names)} barcodes."
+            raise FormatError(msg)
+
+    def _reader(self, where: str) -> RowReader:
+        if self._rows is None:
+            rows = sparse_reader(self._group, self._shape, self._source, str(self._path), encoding="csr")
+            self._rows = rows if len(self._keep) == self._shape[1] else _SomeColumns(rows, self._keep)
+        return self._rows
+
+    def _digest(self) -> str:
+        return file_fingerprint(self._path)
+
+    def close(self) -> None:
+        """Close the file."""
+        if getattr(self, "_source", None) is not None:
+            self._source.close()  # type: ignore[union-attr]
+        if getattr(self, "_file", None):
+            self._file.close()
+
+
+class MtxFolder(_Droplets):
+    """A folder with ``matrix.mtx``, ``barcodes.tsv`` and ``features.tsv`` or ``genes.tsv``, each perhaps gzipped.
+
+    Text has no rows to go to, so the matrix is parsed once, when first read, and kept in memory (8 bytes an entry).
+
+    Parameters
+    ----------
+    path
+        The folder.
+
+    Raises
+    ------
+    FormatError
+        Where one of the three files is missing, damaged or contradicts the others.
+    """
+
+    kind: ClassVar[str] = "mtx"
+
+    def __init__(self, path: Path) -> None:
+        self.path: Path | None = path
+        self.name = path.name
+        self._path = path
+        self._matrix = self._member("matrix.mtx")
+        self._tables = [self._member("barcodes.tsv"), self._member("features.tsv", "genes.tsv")]
+        self.obs_names = _table(self._tables[0])[0].to_numpy(dtype=object)
+        table = _table(self._tables[1])
+        columns = {"gene_ids": table[0].to_numpy(dtype=object)}
+        if 2 in table:
+            columns["feature_types"] = table[2].to_numpy(dtype=object)
+        self._take_features(_feature_frame(table[1 if 1 in table else 0].to_numpy(dtype=object), columns))
+        self._shape, nnz, self._header = self._size(len(table))
+        shape = (self._shape[0], len(self._keep))
+        self.matrices = {"X": MatrixInfo("X", shape, "csr", "float32", nnz)}
+        self._rows: RowReader | None = None
+
+    def _member(self, *names: str) -> Path:
+        for name in names:
+            for candidate in (self._path / name, self._path / f"{name}.gz"):
+                if candidate.exists():
+                    return candidate
+        msg = f"{self._path} has no {' or '.join(names)} beside its matrix; copy the whole folder."
+        raise FormatError(msg)
+
+    def _size(self, n_features: int) -> tuple[tuple[int, int], int, int]:
+        """Shape as cells by features, entries, and lines before the first entry."""
+        lines = 0
+        try:
+            with _open_text(self._matrix) as file:
+                first = file.readline()
+                lines += 1
+                if not first.startswith("%%MatrixMarket matrix coordinate"):
+                    msg = f"{self._matrix} does not start as a MatrixMarket coordinate file; copy it again."
+                    raise FormatError(msg)
+                for line in file:
+                    lines += 1
+                    if not line.startswith("%"):
+                        rows, columns, nnz = (int(word) for word in line.split())
+                        break
+                else:
+                    msg = f"{self._matrix} ends before its sizes: it is cut off; copy it again."
+                    raise FormatError(msg)
+        except (OSError, EOFError, UnicodeDecodeError) as error:
+            msg = f"{self._matrix} cannot be read ({error}): it is damaged or cut off; copy it again."
+            raise FormatError(msg) from error
+        if (rows, columns) != (n_features, len(self.obs_names)):
+            got = f"{rows} x {columns}"
+            msg = f"{self._matrix} is {got}; beside it are {n_features} features and {len(self.obs_names)} barcodes."
+            raise FormatError(msg)
+        return (columns, rows), nnz, lines
+
+    def _reader(self, where: str) -> RowReader:
+        if self._rows is None:
+            self._rows = SlicedRows(self._parse(), str(self._matrix))
+        return self._rows
+
+    def _parse(self) -> Any:
+        """The whole matrix, cells by genes, from text a few million lines at a time."""
+        nnz = self.matrices["X"].nnz or 0
+        rows, columns = np.empty(nnz, dtype=np.int32), np.empty(nnz, dtype=np.int32)
+        data = np.empty(nnz, dtype=np.float32)
+        at = 0
+        try:
+            types = {"gene": np.int32, "cell": np.int32, "value": np.float32}
+            reader = pd.read_csv(
+                self._matrix,
+                sep=r"\s+",
+                header=None,
+                skiprows=self._header,
+                names=list(types),
+                dtype=types,
+                chunksize=LINES,
+            )
+            for part in reader:
+                end = at + len(part)
+                rows[at:end] = part["cell"]
+                columns[at:end] = part["gene"]
+                data[at:end] = part["value"]
+                at = end
+        except (OSError, EOFError, ValueError) as error:
+            msg = f"{self._matrix} cannot be read near entry {at} ({error}): it is damaged or cut off; copy it again."
+            raise FormatError(msg) from error
+        if at != nnz:
+            msg = f"{self._matrix} has {at} entries, its header says {nnz}: it is cut off; copy it again."
+            raise FormatError(msg)
+        matrix = sparse.csr_matrix((data, (rows - 1, columns - 1)), shape=self._shape, dtype=np.float32)
+        return matrix if len(self._keep) == self._shape[1] else matrix[:, self._keep]
+
+    def _digest(self) -> str:
+        digest = hashlib.sha256()
+        for path in (self._matrix, *self._tables):
+            digest.update(f"{path.name}={file_fingerprint(path)}\n".encode())
+        return "sha256:" + digest.hexdigest()
+
+
+class _SomeColumns:
+    """Rows of another reader, with some of its columns."""
+
+    def __init__(self, rows: RowReader, keep: np.ndarray) -> None:
+        self.shape = (rows.shape[0], len(keep))
+        self._rows = rows
+        self._place = np.full(rows.shape[1], -1, dtype=np.int32)
+        self._place[keep] = np.arange(len(keep), dtype=np.int32)
+
+    def weight(self, start: int, stop: int) -> int:
+        return self._rows.weight(start, stop)
+
+    def submit(self, pool: Executor, start: int, stop: int) -> Future[Any]:
+        whole = self._rows.submit(pool, start, stop)
+        return pool.submit(self._cut, whole)
+
+    def _cut(self, promise: Future[Any]) -> Any:
+        whole = promise.result()
+        place = self._place[whole.indices]
+        kept = place >= 0
+        indptr = np.concatenate([[0], np.cumsum(kept, dtype=np.int64)])[whole.indptr]
+        return tidy(whole.data[kept], place[kept], indptr, self.shape[1], "matrix")
+
+
+def _feature_frame(names: np.ndarray, columns: dict[str, np.ndarray]) -> pd.DataFrame:
+    return pd.DataFrame(columns, index=pd.Index(names, dtype=object))
+
+
+def _text(dataset: Any) -> np.ndarray:
+    return np.asarray(read_value(dataset)).astype(str).astype(object)
+
+
+def _table(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path, sep="\t", header=None, dtype=str, keep_default_na=False, quoting=3)
+    except (OSError, EOFError, ValueError) as error:
+        msg = f"{path} cannot be read ({error}): it is damaged or cut off; copy it again."
+        raise FormatError(msg) from error
+
+
+def _open_text(path: Path) -> Any:
+    return gzip.open(path, "rt") if path.suffix == ".gz" else path.open("rt")
