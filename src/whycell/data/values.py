@@ -24,19 +24,19 @@ from whycell.errors import ExpressionError
 
 __all__ = ["KINDS", "ValueKind", "judge_values", "to_linear"]
 
-#: Every kind, and how a sentence names it.
+#: Every kind, and the words for it after "X holds".
 KINDS: dict[str, str] = {
     "counts": "raw counts",
     "log1p_cp10k": "log1p of counts per 10,000",
     "log1p": "log1p of normalised counts",
-    "log2": "log2(x + 1)",
-    "cpm": "normalised, not logged",
-    "double_log": "log-transformed twice",
-    "scaled": "scaled (z-scores)",
-    "negative": "with negative values",
-    "not_finite": "with NaN or infinities",
-    "empty": "all zero",
-    "unknown": "of no kind we know",
+    "log2": "log2(x + 1) values",
+    "cpm": "normalised values, not logged",
+    "double_log": "values log-transformed twice",
+    "scaled": "scaled values (z-scores)",
+    "negative": "negative values",
+    "not_finite": "NaN or infinite values",
+    "empty": "only zeros",
+    "unknown": "values of no kind we know",
 }
 _USABLE = ("counts", "log1p_cp10k", "log1p", "log2", "cpm", "double_log")
 
@@ -124,16 +124,16 @@ def judge_values(sample: sp.csr_matrix) -> ValueKind:
     sample = sp.csr_matrix(sample)
     values = sample.data[sample.data != 0]
     if values.size == 0:
-        return ValueKind("empty", reason="no value of the sample differs from zero")
+        return ValueKind("empty", reason="no value looked at differs from zero")
     n_bad = int(values.size - np.isfinite(values).sum())
     if n_bad:
-        return ValueKind("not_finite", reason=f"{n_bad:,} of {values.size:,} sampled values are NaN or infinite")
+        return ValueKind("not_finite", reason=f"{n_bad:,} of {values.size:,} values looked at are NaN or infinite")
     if values.min() < 0:
         return _judge_negative(sample, values)
     rows = _nonzero_rows(sample)
     if values.min() > 0.5 and _all_whole(values):
         return ValueKind(
-            "counts", reason=f"all {values.size:,} sampled values are whole, the largest {values.max():,.0f}"
+            "counts", reason=f"all {values.size:,} values looked at are whole, the largest {values.max():,.0f}"
         )
     if (mixed := _mixture(rows)) is not None:
         return mixed
@@ -163,7 +163,7 @@ def to_linear(values: sp.csr_matrix, kind: ValueKind, *, first_row: int = 0) -> 
         If the kind cannot be undone, or the block contradicts it.
     """
     if not kind.usable:
-        msg = f"These values are {kind.name}: {kind.reason}. Wanted raw counts or a logarithm of them."
+        msg = f"The matrix holds {kind.name}: {kind.reason}. Wanted raw counts or a logarithm of them."
         raise ExpressionError(msg)
     transform = _transform_of(kind)
     _verify(values, kind, transform, first_row)
@@ -178,7 +178,7 @@ def _judge_negative(sample: sp.csr_matrix, values: NDArray[Any]) -> ValueKind:
     n_negative = int((values < 0).sum())
     columns_negative = np.unique(sample.indices[sample.data < 0]).size
     columns_used = np.unique(sample.indices).size
-    reason = f"{n_negative:,} of {values.size:,} sampled values are negative, the smallest {values.min():.3g}"
+    reason = f"{n_negative:,} of {values.size:,} values looked at are negative, the smallest {values.min():.3g}"
     if n_negative >= 0.1 * values.size and columns_negative >= 0.5 * columns_used:
         clipped = " and the largest is clipped at 10" if abs(float(values.max()) - 10.0) < 1e-3 else ""
         return ValueKind("scaled", reason=f"{reason}{clipped}")
@@ -195,14 +195,15 @@ def _judge_fractional(sample: sp.csr_matrix, rows: list[NDArray[np.float64]], la
     if errors[best] < _RATIO_ERROR and possible[best].kind == "unknown":
         return ValueKind("unknown", reason="the squares of the values are whole multiples: square roots of counts")
     if errors[best] < _RATIO_ERROR:
-        reason = "within each cell, values are whole multiples of the smallest one once this is undone"
+        undone = "" if possible[best].log_base is None else "once the logarithm is undone, "
+        reason = f"{undone}the values of each cell are whole multiples of its smallest one"
         return _as_kind(possible[best], targets[best], reason)
     constant = [i for i, target in enumerate(targets) if target is not None and possible[i].kind != "unknown"]
     if constant:
         i = constant[0]
-        return _as_kind(possible[i], targets[i], "every cell sums to the same size once this is undone")
+        return _as_kind(possible[i], targets[i], "once this is undone, every cell sums to the same size")
     if (deviation := _unit_deviation(sample)) is not None:
-        return ValueKind("scaled", reason=f"{deviation:.0%} of genes have a standard deviation of 1")
+        return ValueKind("scaled", reason=f"{100 * deviation:.0f} % of genes have a standard deviation of 1")
     if largest > _TRANSFORMS[2].limit:
         reason = f"values are fractional and reach {largest:,.0f}, too large for any logarithm (corrected counts?)"
         return ValueKind("cpm", reason=reason)
@@ -243,7 +244,7 @@ def _mixture(rows: list[NDArray[np.float64]]) -> ValueKind | None:
     if not 0.05 * len(telling) < n_whole < 0.95 * len(telling):
         return None
     reason = (
-        f"{n_whole:,} of {len(telling):,} sampled cells hold whole counts and the others do not: cells of two kinds"
+        f"{n_whole:,} of {len(telling):,} cells looked at hold whole counts and the others do not: cells of two kinds"
     )
     return ValueKind("unknown", reason=reason)
 
@@ -316,7 +317,7 @@ def _verify(values: sp.csr_matrix, kind: ValueKind, transform: _Transform, first
     places = np.unique(np.searchsorted(values.indptr, np.flatnonzero(wrong), side="right") - 1) + first_row
     shown = ", ".join(str(i) for i in places[:3]) + (", …" if places.size > 3 else "")
     msg = (
-        f"{places.size:,} cell(s) contradict the rest of the file, which was judged to be {kind.name}: {what}, "
+        f"{places.size:,} cell(s) contradict the rest of the file, which was judged to hold {kind.name}: {what}, "
         f"in row(s) {shown} (counting from 0). Were cells of two files joined? "
         "Give one kind of values for all cells, best raw counts."
     )
