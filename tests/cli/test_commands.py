@@ -141,4 +141,19 @@ def test_models_lists_and_shows_one(run, fake) -> None:
     assert lines[0].startswith("name\tn_classes")
     assert lines[1].startswith("blood\t20\t")
     assert lines[1].endswith("human blood")
-    assert run("models", "--card", "blood").json == card
+    assert run("models", "--card", "blood", "--json").json == card
+
+
+def test_a_card_is_readable_and_cuts_long_lists(run, fake) -> None:
+    held_out = {"accuracy": {"value": 0.9, "low": np.float32(0.5)}}
+    fake("models", {"genes": [f"g{i}" for i in range(5000)], "held_out": held_out, "rows": [{"a": 1}]}, name="card")
+    assert run("models", "--card", "blood").out.splitlines() == [
+        f"genes: {', '.join(f'g{i}' for i in range(40))} ... (5,000 in all)",
+        "held_out:",
+        "  accuracy:",
+        "    value: 0.9",
+        "    low: 0.5",
+        "rows:",
+        "  1:",
+        "    a: 1",
+    ]

@@ -1,14 +1,17 @@
 """``whycell models``: the models at hand, and their cards."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
 
 from whycell.cli import options
-from whycell.cli.manners import print_json, working
+from whycell.cli.manners import as_plain, print_json, working
 
 __all__ = ["models"]
 
+#: Entries of a list that a card shows; a model holds thousands of genes.
+MOST = 40
 #: What the list shows of a card, in this order; a key that a card lacks is shown as empty.
 SHOWN = ("name", "n_classes", "n_genes", "species", "ontology_release", "description")
 
@@ -37,8 +40,10 @@ def models(
         from whycell.jobs import models as job
 
         found = job.available() if card is None else job.card(card)
-        if json or card is not None:
+        if json:
             print_json(found)
+        elif card is not None:
+            print("\n".join(_lines(as_plain(found))))
         else:
             print("\t".join(SHOWN))
             for each in found:
@@ -47,3 +52,17 @@ def models(
 
 def _cell(value: Any) -> str:
     return "" if value is None else " ".join(str(value).split())
+
+
+def _lines(value: Any, indent: str = "") -> Iterator[str]:
+    """A card as a person reads it: nested by indentation, and long lists cut short (--json has them whole)."""
+    entries = value.items() if isinstance(value, dict) else enumerate(value, start=1)
+    for name, each in entries:
+        if isinstance(each, dict) or (isinstance(each, list) and any(isinstance(e, (dict, list)) for e in each)):
+            yield f"{indent}{name}:"
+            yield from _lines(each, indent + "  ")
+        elif isinstance(each, list):
+            more = f" ... ({len(each):,} in all)" if len(each) > MOST else ""
+            yield f"{indent}{name}: {', '.join(_cell(e) for e in each[:MOST])}{more}"
+        else:
+            yield f"{indent}{name}: {_cell(each)}"
