@@ -181,8 +181,8 @@ def make_split(
         named = ", ".join(repr(str(name)) for name in sorted(set(groups[bad]))[:3])
         msg = (
             f"{int(bad.sum())} of {len(groups)} cells have an unknown or pooled {by} in column {column!r} ({named}), "
-            f"so nobody can say on which side of the split they belong; drop them, or take each such name for a {by} of "
-            'its own (unknown="drop" or "own")'
+            "so nobody can say on which side of the split they belong; drop them, or take each such name for a "
+            f'{by} of its own (unknown="drop" or "own")'
         )
         raise GroupError(msg)
     if unknown == "drop":

@@ -1,0 +1,103 @@
+"""Which models an evaluation compares: ``spec.toml`` read, and the model it names built.
+
+::
+
+    model = "logistic"        # whycell, majority, logistic, knn, random_forest, lightgbm, celltypist
+    name = "logistic C=0.1"   # how the report calls it; the model's own name where absent
+
+    [parameters]
+    C = 0.1
+"""
+
+from __future__ import annotations
+
+import importlib
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from whycell.errors import UsageError
+from whycell.models.protocol import TypingModel
+
+__all__ = ["DEFAULT_SPECS", "MODELS", "Spec", "build", "read_spec", "specs_for"]
+
+#: Module and class of every model that a spec may name; imported only when asked for, since some are heavy or optional.
+MODELS: dict[str, tuple[str, str]] = {
+    "whycell": ("whycell.models.typing_model", "WhycellModel"),
+    "majority": ("whycell.models.baselines", "Majority"),
+    "logistic": ("whycell.models.baselines", "Logistic"),
+    "knn": ("whycell.models.baselines", "KNearest"),
+    "random_forest": ("whycell.models.forests", "RandomForest"),
+    "lightgbm": ("whycell.models.forests", "LightGBM"),
+    "celltypist": ("whycell.models.celltypist", "CellTypist"),
+}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A model to evaluate: what it is, how the report calls it, and its parameters."""
+
+    model: str
+    name: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.model not in MODELS:
+            msg = f"got model {self.model!r}; wanted one of: {', '.join(MODELS)}"
+            raise UsageError(msg)
+        object.__setattr__(self, "name", self.name or self.model)
+
+
+#: Ours, and the three that every report shows beside it.
+DEFAULT_SPECS = tuple(Spec(model) for model in ("whycell", "majority", "logistic", "knn"))
+
+
+def read_spec(path: Path | str) -> Spec:
+    """Read one ``spec.toml``; raises :class:`UsageError` naming the file and what is wrong in it."""
+    try:
+        found = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        msg = f'{path} cannot be read as a model spec: {error}; wanted TOML with: model = "logistic"'
+        raise UsageError(msg) from error
+    strange = sorted(set(found) - {"model", "name", "parameters"})
+    if strange or not isinstance(found.get("model"), str) or not isinstance(found.get("parameters", {}), dict):
+        got = ", ".join(strange) or "no model"
+        msg = f'{path} holds {got}; wanted model = "...", optionally name = "..." and a table [parameters]'
+        raise UsageError(msg)
+    return Spec(found["model"], str(found.get("name", "")), found.get("parameters", {}))
+
+
+def specs_for(given: Sequence[Path | str | Spec]) -> tuple[Spec, ...]:
+    """The default models and those given, under names of their own.
+
+    A spec that names one of the default models with no parameters adds nothing; two specs of one name are refused.
+    """
+    found = {spec.name: spec for spec in DEFAULT_SPECS}
+    for one in given:
+        spec = one if isinstance(one, Spec) else read_spec(one)
+        if spec.name in found and spec.parameters and spec.parameters != found[spec.name].parameters:
+            named = f"{spec.name} ({', '.join(f'{k}={v}' for k, v in spec.parameters.items())})"
+            if named in found:
+                msg = f'two model specs are called {named!r}; give one of them another name = "..."'
+                raise UsageError(msg)
+            spec = Spec(spec.model, named, spec.parameters)
+        found[spec.name] = spec
+    return tuple(found.values())
+
+
+def build(spec: Spec, *, seed: int = 0, threads: int = 1, device: str = "auto") -> TypingModel:
+    """A fresh model of that spec. Raises :class:`UsageError` for a parameter that it does not take."""
+    module, name = MODELS[spec.model]
+    kind = getattr(importlib.import_module(module), name)
+    common: dict[str, Any] = {"seed": seed, "threads": threads}
+    if spec.model == "whycell":
+        common["device"] = device
+    try:
+        model = kind(**{**common, **spec.parameters})
+    except TypeError as error:
+        msg = f"the model {spec.model!r} does not take all of: {', '.join(spec.parameters)} ({error})"
+        raise UsageError(msg) from error
+    model.name = spec.name
+    return model
