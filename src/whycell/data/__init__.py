@@ -1,0 +1,1 @@
+"""One thing, read in and checked; and written."""
