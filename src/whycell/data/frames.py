@@ -13,7 +13,7 @@ import pandas as pd
 
 from whycell.errors import FormatError
 
-__all__ = ["column_names", "index_of", "is_group", "read_column", "read_value"]
+__all__ = ["column_names", "index_of", "is_group", "read_column", "read_value", "texts"]
 
 
 def is_group(element: Any) -> bool:
@@ -91,6 +91,14 @@ def read_value(element: Any) -> Any:
         raise FormatError(msg) from error
 
 
+def texts(values: Any) -> np.ndarray:
+    """Any values as an object array of str."""
+    values = np.asarray(values)
+    if values.dtype.kind in "OT":
+        return np.array([str(value) for value in values.astype(object)], dtype=object)
+    return np.asarray(values.astype(str), dtype=object)
+
+
 def _group(element: Any, kind: str) -> Any:
     if kind == "categorical":
         categories = read_value(element["categories"])
@@ -115,7 +123,7 @@ def _categorical(codes: np.ndarray, categories: Any, *, ordered: bool, where: st
         msg = f"{where} has a code {int(codes.max())} for {len(categories)} categories: it is damaged; write it again."
         raise FormatError(msg)
     if len(set(categories.tolist())) != len(categories):  # seen in files from other languages
-        return pd.Categorical(np.where(codes < 0, None, categories.astype(object)[codes]), ordered=ordered)
+        return pd.Categorical([None if c < 0 else categories[c] for c in codes], ordered=ordered)
     codes = np.where(codes < 0, -1, codes) if codes.size else codes
     return pd.Categorical.from_codes(codes, categories=pd.Index(categories), ordered=ordered)
 
@@ -134,9 +142,9 @@ def _plain(values: Any) -> np.ndarray:
     """Bytes and numpy strings as an object array of str; everything else as it is."""
     values = np.asarray(values)
     if values.dtype.kind == "S":
-        return np.char.decode(values, "utf-8").astype(object)
+        return np.asarray(np.char.decode(values, "utf-8"), dtype=object)
     if values.dtype.kind in "UT":
-        return values.astype(object)
+        return np.asarray(values, dtype=object)
     if values.dtype.kind == "O":
         return np.array([_text(v) if isinstance(v, bytes) else v for v in values.ravel()], dtype=object).reshape(
             values.shape

@@ -14,7 +14,7 @@ import pandas as pd
 
 from whycell.data.blocks import Cells, MatrixInfo
 from whycell.data.columns import CscRows
-from whycell.data.frames import column_names, index_of, is_group, read_column, read_value
+from whycell.data.frames import column_names, index_of, is_group, read_column, read_value, texts
 from whycell.data.ranges import LocalFile, open_array
 from whycell.data.rows import CsrRows, DenseRows, RowReader
 from whycell.errors import FormatError
@@ -221,7 +221,7 @@ class H5ad(Cells):
     def _index(self, key: str) -> np.ndarray:
         frame = self._file[key]
         names = read_column(frame, index_of(frame) if is_group(frame) else frame.dtype.names[0])
-        return np.asarray(names).astype(str).astype(object)
+        return texts(names)
 
     def _frame(self, key: str, columns: Sequence[str]) -> pd.DataFrame:
         stored = self._file[key]

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import anndata
-import numpy as np
 import pandas as pd
 from scipy import sparse
 
 from whycell.data.blocks import Cells, MatrixInfo
+from whycell.data.frames import texts
 from whycell.data.rows import RowReader, SlicedRows
 from whycell.errors import FormatError
 
@@ -40,7 +40,7 @@ class InMemory(Cells):
         self.adata = adata
         self.path: Path | None = None
         self.name = "AnnData"
-        self.obs_names = np.asarray(adata.obs_names).astype(str).astype(object)
+        self.obs_names = texts(adata.obs_names)
         self.obs_columns = [str(column) for column in adata.obs.columns]
         values = {"X": adata.X} if adata.X is not None else {}
         if adata.raw is not None:

@@ -15,7 +15,7 @@ import zarr
 
 from whycell.data.blocks import Cells, MatrixInfo
 from whycell.data.elements import plain
-from whycell.data.frames import column_names, index_of, is_group, read_column
+from whycell.data.frames import column_names, index_of, is_group, read_column, texts
 from whycell.data.h5ad import sparse_reader
 from whycell.data.ranges import open_array
 from whycell.data.rows import DenseRows, RowReader
@@ -86,7 +86,7 @@ class Zarr(Cells):
     def obs_names(self) -> np.ndarray:  # type: ignore[override]
         """(n_cells,) str."""
         obs: Any = self._root["obs"]
-        return np.asarray(self._element(obs, index_of(obs))).astype(str).astype(object)
+        return texts(self._element(obs, index_of(obs)))
 
     def obs(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Columns of obs, index = cell names; all of them where none is named."""
@@ -99,7 +99,7 @@ class Zarr(Cells):
         self._check(where)
         var: Any = self._root["raw/var" if where == "raw/X" else "var"]
         frame = pd.DataFrame({name: self._element(var, name) for name in column_names(var)})
-        names = np.asarray(self._element(var, index_of(var))).astype(str).astype(object)
+        names = texts(self._element(var, index_of(var)))
         return frame.set_axis(pd.Index(names, dtype=object), axis=0)
 
     def uns(self, key: str, *, default: Any = None) -> Any:
@@ -128,10 +128,11 @@ class Zarr(Cells):
         try:
             if "__categories" in group:  # stores written before 2021
                 return read_column(group, name)
-            return anndata.io.read_elem(group[name])
+            value = anndata.io.read_elem(group[name])
         except Exception as error:  # zarr's errors have no common root
             msg = f"{self._path}:{group.path}/{name} cannot be read ({error}): the store is damaged; copy it again."
             raise FormatError(msg) from error
+        return texts(value) if isinstance(value, np.ndarray) and value.dtype.kind == "T" else value
 
     def _reader(self, where: str) -> RowReader:
         if where not in self._readers:

@@ -20,7 +20,7 @@ import pandas as pd
 from scipy import sparse
 
 from whycell.data.blocks import Cells, MatrixInfo
-from whycell.data.frames import read_value
+from whycell.data.frames import read_value, texts
 from whycell.data.h5ad import file_fingerprint, open_h5, sparse_reader
 from whycell.data.ranges import LocalFile
 from whycell.data.rows import RowReader, SlicedRows, tidy
@@ -294,7 +294,7 @@ def _feature_frame(names: np.ndarray, columns: dict[str, np.ndarray]) -> pd.Data
 
 
 def _text(dataset: Any) -> np.ndarray:
-    return np.asarray(read_value(dataset)).astype(str).astype(object)
+    return texts(read_value(dataset))
 
 
 def _table(path: Path) -> pd.DataFrame:
