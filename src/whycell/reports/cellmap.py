@@ -23,7 +23,7 @@ _NUMBERS = ("confidence", "leaf_confidence", "novelty")
 
 
 def map_data(result: Annotation) -> dict[str, Any]:
-    """What ``annotation.js`` draws.
+    """Pack of ``result`` what ``annotation.js`` draws.
 
     Returns
     -------

@@ -151,7 +151,7 @@ def intervals(frame: pd.DataFrame, *, zero: bool = False, columns: int = 3) -> F
     metrics, models = list(dict.fromkeys(frame["metric"])), list(dict.fromkeys(frame["model"]))[::-1]
     columns = min(columns, len(metrics)) or 1
     height = 0.62 + 0.22 * len(models)
-    figure = Figure(figsize=(3.15 * columns + 0.7, height * -(-len(metrics) // columns)), layout="constrained")
+    figure = Figure(figsize=(3.4 * columns + 0.9, height * -(-len(metrics) // columns)), layout="constrained")
     every = _axes(figure, -(-len(metrics) // columns) or 1, columns, grid="x")
     for k, axes in enumerate(every):
         if k >= len(metrics):
@@ -179,7 +179,7 @@ def intervals(frame: pd.DataFrame, *, zero: bool = False, columns: int = 3) -> F
 
 
 def _keep_near(axes: Axes, value: np.ndarray, low: np.ndarray, high: np.ndarray, *, zero: bool) -> None:
-    # One model far from the rest (a majority vote) would squeeze the others into a dot: it gets an arrow and its number.
+    # One model far from the rest (a majority vote) would squeeze the others: it gets an arrow and its number.
     near = np.isfinite(value)
     if near.sum() < 4:
         return
@@ -214,7 +214,7 @@ def reliability(curves: Mapping[str, pd.DataFrame], *, columns: int = 4) -> Figu
     """
     columns = min(columns, len(curves)) or 1
     rows = -(-len(curves) // columns) or 1
-    figure = Figure(figsize=(2.35 * columns, 2.4 * rows), layout="constrained")
+    figure = Figure(figsize=(2.6 * columns, 2.6 * rows), layout="constrained")
     every = _axes(figure, rows, columns, grid="both")
     for k, axes in enumerate(every):
         if k >= len(curves):
@@ -244,7 +244,7 @@ def risk_coverage(curves: Mapping[str, pd.DataFrame]) -> Figure:
     curves
         ``{model: frame}`` with columns ``coverage`` and ``risk``, both in [0, 1].
     """
-    figure = Figure(figsize=(7, 3.4), layout="constrained")
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
     axes = _axes(figure, grid="y")[0]
     colours = colours_by_name(curves)
     for k, (name, curve) in enumerate(curves.items()):
@@ -308,7 +308,7 @@ def per_class(frame: pd.DataFrame, *, by: str, value: str, limit: int = 40) -> F
     rows = list(dict.fromkeys(frame[by].astype(str)))[:limit]
     models = list(dict.fromkeys(frame["model"].astype(str)))
     colours = colours_by_name(models)
-    figure = Figure(figsize=(8, 0.8 + 0.23 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(10, 0.8 + 0.23 * len(rows)), layout="constrained")
     axes = _axes(figure, grid="both")[0]
     place = {row: len(rows) - 1 - k for k, row in enumerate(rows)}
     for k, model in list(enumerate(models))[::-1]:

@@ -44,7 +44,10 @@ def pack_uint16(values: np.ndarray, low: float, high: float) -> str:
 
 
 def table(frame: pd.DataFrame, *, formats: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """A frame as what ``macros.html`` draws: column titles, and cells with the text shown and the value sorted by."""
+    """A ``frame`` as ``macros.html`` draws it: every cell has the text shown and the value sorted by.
+
+    ``formats`` turn the values of a column, by its name, into text.
+    """
     formats = formats or {}
     columns = [{"name": str(c), "number": pd.api.types.is_numeric_dtype(frame[c])} for c in frame.columns]
     rows = []
@@ -109,7 +112,7 @@ def _text(name: str) -> str:
 
 
 def render(template: str, *, scripts: Sequence[str], context: Mapping[str, Any]) -> str:
-    """Fill a template of this package; style and scripts go inside the page.
+    """Fill a ``template`` of this package with ``context``; style and ``scripts`` go inside the page.
 
     The page's content security policy forbids every connection and every script but the ones named here, by hash: even
     a label that got through unescaped could not run.

@@ -126,7 +126,7 @@
     for (let k = 0; k < n; k++) if (lit(order[k])) put(order[k], table[colourIndex(by, order[k])], 0.82);
     context.putImageData(image, 0, 0);
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    if (state.labels && C[by]) names(by, s, lit);
+    if (state.labels) names("call", s, lit); // whatever the colours mean, names say where one is
     if (state.hover >= 0) ring(state.hover, s);
     if (!draw.done) performance.mark("whycell-map");
     draw.done = true;
