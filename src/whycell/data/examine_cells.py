@@ -131,7 +131,7 @@ def _zero_genes(chosen: Look, gene_names: Sequence[str]) -> list[Finding]:
     if columns.size == 0 or chosen.kind.kind == "empty":
         return []
     shown = examples([gene_names[i] for i in columns[:4]])
-    message = f"{columns.size:,} of {n:,} genes are zero in {chosen.seen}: {shown}."
+    message = f"{columns.size:,} of {n:,} genes {'is' if columns.size == 1 else 'are'} zero in {chosen.seen}: {shown}."
     if columns.size <= 0.5 * n:
         return [Finding("all_zero_genes", "info", message, "Taken as measured and not found; nothing to do.")]
     cure = (

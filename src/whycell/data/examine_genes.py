@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ _BETTER = 0.02  # by this share a column must resolve better than the index to b
 _MANY = 0.5  # a column of gene names resolves better than this; a column of something else does not come near
 _PANEL = 1000  # fewer genes than this are a targeted panel, or a cut to variable genes
 _FEW = 20
-_SPECIES = {
+_ANIMALS = {
     "ENSRNOG": "rat",
     "ENSDARG": "zebrafish",
     "ENSMMUG": "rhesus macaque",
@@ -31,10 +32,12 @@ _SPECIES = {
     "ENSSSCG": "pig",
     "ENSGALG": "chicken",
     "ENSBTAG": "cow",
+    "ENSCAFG": "dog",
     "ENSCJAG": "marmoset",
     "FBgn": "fruit fly",
     "WBGene": "worm",
 }
+_FOREIGN = re.compile(r"(ENS(?!MUSG)[A-Z]{3}G|FBgn|WBGene)\d{6,}")
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,9 @@ def examine_genes(
     if strange := _strange(cells, genes):
         return findings + strange
     findings += [*_naming(genes), *_duplicates(genes)]
-    if genes.mapping.species != species:  # said already; that nothing overlaps would be noise
+    if (
+        genes.mapping.species in ("human", "mouse") and genes.mapping.species != species
+    ):  # said already; that nothing overlaps would be noise
         return findings
     return findings + (_panel_alone(genes) if model_genes is None else _overlap(genes, model_genes, min_share))
 
@@ -126,7 +131,7 @@ def _strange(cells: Cells, genes: GeneNames) -> list[Finding]:
             f"({examples(cells.obs_names)}) and its {names.size:,} columns like cells ({examples(names)})."
         )
         return [Finding("transposed", "error", message, "Cells are rows, genes are columns: adata = adata.T.")]
-    if all(re.fullmatch(r"\d+(\.0)?", name) for name in names[:_TASTE]):
+    if mapping.naming == "numbers":
         message = (
             f"Genes are named by numbers ({examples(names)}), and no column of var holds names: "
             "nothing says which gene is which."
@@ -136,12 +141,10 @@ def _strange(cells: Cells, genes: GeneNames) -> list[Finding]:
             "from, adata.var_names = original.var_names. NCBI gene numbers must be mapped to symbols first."
         )
         return [Finding("integer_gene_names", "error", message, cure)]
-    for prefix, animal in _SPECIES.items():
-        n = sum(name.startswith(prefix) for name in names)
-        if n > 0.3 * names.size:
-            message = f"{n:,} of {names.size:,} genes are named like those of {animal}: {examples(names)}."
-            cure = "Only human and mouse genes are known. Map them to human orthologues first, one to one."
-            return [Finding("wrong_organism", "error", message, cure)]
+    if (animal := _animal(names)) is not None:
+        message = f"Genes are named like those of {animal}: {examples(names)}."
+        cure = "Only human and mouse genes are known. Map them to human orthologues first, one to one."
+        return [Finding("wrong_organism", "error", message, cure)]
     n = int(np.sum(mapping.ids != ""))
     message = (
         f"{n:,} of {names.size:,} gene names are known. This file names genes like '{examples(names)}'; known are "
@@ -149,6 +152,15 @@ def _strange(cells: Cells, genes: GeneNames) -> list[Finding]:
     )
     cure = "Put symbols or Ensembl gene ids into the index of var or into any column of it."
     return [Finding("unknown_genes", "error", message, cure)]
+
+
+def _animal(names: NDArray[np.object_]) -> str | None:
+    """The animal whose ids these are, where they are the ids of one that we have no table of."""
+    stems = Counter(match[1] for match in map(_FOREIGN.match, names[:_TASTE]) if match)
+    if not stems or stems.total() < 0.3 * min(names.size, _TASTE):
+        return None
+    stem = stems.most_common(1)[0][0]
+    return _ANIMALS.get(stem, f"another species ({stem}…)")
 
 
 def _naming(genes: GeneNames) -> list[Finding]:
@@ -167,6 +179,9 @@ def _naming(genes: GeneNames) -> list[Finding]:
         "versioned_ensembl": "The versions are ignored; nothing to do.",
         "mixed_gene_names": "Each is resolved by itself; nothing to do.",
     }.get(code, f"{old:,} older names and aliases were resolved; nothing to do." if old else "")
+    retired = int(np.sum(mapping.rules == "retired_id"))
+    if retired:
+        message = f"{message[:-1]}, {retired:,} of them by ids of another Ensembl release."
     findings = [Finding(code, "info", message, cure, mended=bool(cure))]
     if genes.column is not None:
         message = (
@@ -221,7 +236,9 @@ def _duplicates(genes: GeneNames) -> list[Finding]:
         names = pd.unique(pd.Series(genes.names[np.asarray(ids == id_)]))
         n = int((ids == id_).sum())
         shown.append(f"{names[0]} ({n} times)" if len(names) == 1 else " = ".join(names[:3]))
-    message = f"{twice.nunique():,} genes occur more than once, in {twice.size:,} columns: {'; '.join(shown)}."
+    n = twice.nunique()
+    many = "One gene occurs" if n == 1 else f"{n:,} genes occur"
+    message = f"{many} more than once, in {twice.size:,} columns: {'; '.join(shown)}."
     cure = "The counts of such columns are summed; nothing to do."
     return [Finding("duplicated_genes", "warning", message, cure, mended=True)]
 
@@ -244,7 +261,7 @@ def _overlap(genes: GeneNames, model_genes: Sequence[str], min_share: float) -> 
     n, share = len(model_genes), shared / max(len(model_genes), 1)
     if share < min_share or shared == 0:
         theirs = [id_ for id_ in model_genes if id_ not in set(genes.mapping.ids)][:2]
-        named = ", ".join(f"{id_} ({symbol})" if symbol else id_ for id_, symbol in _with_symbols(theirs))
+        named = ", ".join(id_ if symbol == id_ else f"{id_} ({symbol})" for id_, symbol in _with_symbols(theirs))
         here = f"Only {shared:,}" if shared else "None"
         verb = "is" if shared < 2 else "are"
         message = (

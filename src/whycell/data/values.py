@@ -127,7 +127,9 @@ def judge_values(sample: sp.csr_matrix) -> ValueKind:
         return ValueKind("empty", reason="no value looked at differs from zero")
     n_bad = int(values.size - np.isfinite(values).sum())
     if n_bad:
-        return ValueKind("not_finite", reason=f"{n_bad:,} of {values.size:,} values looked at are NaN or infinite")
+        return ValueKind(
+            "not_finite", reason=f"{n_bad:,} of {values.size:,} values looked at {_are(n_bad)} NaN or infinite"
+        )
     if values.min() < 0:
         return _judge_negative(sample, values)
     rows = _nonzero_rows(sample)
@@ -178,11 +180,16 @@ def _judge_negative(sample: sp.csr_matrix, values: NDArray[Any]) -> ValueKind:
     n_negative = int((values < 0).sum())
     columns_negative = np.unique(sample.indices[sample.data < 0]).size
     columns_used = np.unique(sample.indices).size
-    reason = f"{n_negative:,} of {values.size:,} values looked at are negative, the smallest {values.min():.3g}"
+    share = f"{n_negative:,} of {values.size:,} values looked at {_are(n_negative)}"
+    reason = f"{share} negative, the smallest {values.min():.3g}"
     if n_negative >= 0.1 * values.size and columns_negative >= 0.5 * columns_used:
         clipped = " and the largest is clipped at 10" if abs(float(values.max()) - 10.0) < 1e-3 else ""
         return ValueKind("scaled", reason=f"{reason}{clipped}")
     return ValueKind("negative", reason=reason)
+
+
+def _are(n: int) -> str:
+    return "is" if n == 1 else "are"
 
 
 def _judge_fractional(sample: sp.csr_matrix, rows: list[NDArray[np.float64]], largest: float) -> ValueKind:

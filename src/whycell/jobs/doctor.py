@@ -55,7 +55,7 @@ def _unreadable(path: Any, message: str) -> Finding:
         return Finding("missing_file", "error", message, "Check the path.")
     with file.open("rb") as opened:
         begins = opened.read(len(_HDF5))
-    if begins == _HDF5 and "not an h5ad" not in message:
+    if begins in (_HDF5, b"") and "not an h5ad" not in message:
         cure = "Copy or download it again, and compare its size with that of the original."
         return Finding("truncated_file", "error", message, cure)
     cure = "Give an .h5ad, .zarr, 10x .h5 or mtx folder; a table of counts becomes one by anndata.AnnData(table)."
