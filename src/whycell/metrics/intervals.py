@@ -29,7 +29,9 @@ __all__ = [
     "Interval",
     "bootstrap_cells",
     "bootstrap_sums",
+    "draw_groups",
     "expanded_quantiles",
+    "interval_of",
     "paired_cells",
     "paired_sums",
     "t_interval",
@@ -88,7 +90,7 @@ def bootstrap_sums(
     left out.
     """
     value = float(statistic(sums.sum(axis=0, keepdims=True))[0])
-    return _interval(value, _resampled(sums, statistic, draws, seed), len(sums), level)
+    return interval_of(value, _resampled(sums, statistic, draws, seed), len(sums), level)
 
 
 def paired_sums(
@@ -110,7 +112,7 @@ def paired_sums(
     both = (statistic(x.sum(axis=0, keepdims=True))[0] for x in (first, second))
     value = float(next(both) - next(both))
     gaps = _resampled(first, statistic, draws, seed) - _resampled(second, statistic, draws, seed)
-    return _interval(value, gaps, len(first), level)
+    return interval_of(value, gaps, len(first), level)
 
 
 def bootstrap_cells(
@@ -124,9 +126,9 @@ def bootstrap_cells(
     value = float(statistic(np.arange(len(np.asarray(groups)))))
     if len(rows) < 2:
         return Interval(value, float("nan"), float("nan"), len(rows))
-    drawn = _draw(len(rows), draws, seed)
+    drawn = draw_groups(len(rows), draws, seed)
     found = [statistic(np.concatenate([rows[g] for g in np.repeat(np.arange(len(rows)), times)])) for times in drawn]
-    return _interval(value, np.array(found), len(rows), level)
+    return interval_of(value, np.array(found), len(rows), level)
 
 
 def paired_cells(
@@ -158,7 +160,7 @@ def t_interval(values: Any, *, level: float = 0.95) -> Interval:
     return Interval(mean, mean - half, mean + half, n)
 
 
-def _draw(n_groups: int, draws: int, seed: int) -> np.ndarray:
+def draw_groups(n_groups: int, draws: int, seed: int = 0) -> np.ndarray:
     """(draws, n_groups) how often each group is drawn; the same for the same seed, hence pairs."""
     return np.random.default_rng(seed).multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=draws)
 
@@ -166,12 +168,13 @@ def _draw(n_groups: int, draws: int, seed: int) -> np.ndarray:
 def _resampled(sums: np.ndarray, statistic: Statistic, draws: int, seed: int) -> np.ndarray:
     if len(sums) < 2:
         return np.full(1, np.nan)
-    times = _draw(len(sums), draws, seed).astype(np.float64)
+    times = draw_groups(len(sums), draws, seed).astype(np.float64)
     parts = np.array_split(times, max(1, draws * sums.shape[1] // 4_000_000 + 1))
     return np.concatenate([statistic(part @ sums) for part in parts])
 
 
-def _interval(value: float, draws: np.ndarray, n_groups: int, level: float) -> Interval:
+def interval_of(value: float, draws: np.ndarray, n_groups: int, level: float = 0.95) -> Interval:
+    """The interval read off scores of resampled groups (any number of draws; NaN draws are left out)."""
     draws = draws[~np.isnan(draws)]
     if n_groups < 2 or not len(draws):
         return Interval(value, float("nan"), float("nan"), n_groups)

@@ -12,7 +12,7 @@ import pandas as pd
 from whycell.metrics.calibration import N_BINS, bin_of, ece_from_bins
 from whycell.metrics.tree import TermTree
 
-__all__ = ["NodeCalibration", "node_probabilities", "node_wise_calibration"]
+__all__ = ["NodeCalibration", "node_probabilities", "node_sums", "node_wise_calibration"]
 
 
 def node_probabilities(probabilities: np.ndarray, classes: Any, nodes: Any, *, tree: TermTree) -> np.ndarray:
@@ -64,26 +64,49 @@ def node_wise_calibration(
     left out everywhere, and so are stop-terms as nodes.
     """
     nodes = np.flatnonzero(tree.closure_of(classes) & ~tree.stop)
-    m = len(nodes)
-    sums = np.zeros((3, m, n_bins))
-    positives = np.zeros(m)
+    sums, positives = np.zeros((3, 1, len(nodes), n_bins)), np.zeros((1, len(nodes)))
     for probabilities, truth in _in_blocks(blocks):
-        codes = tree.codes(truth)
-        usable = tree.usable(codes)
-        codes, chance = codes[usable], node_probabilities(probabilities[usable], classes, nodes, tree=tree)
-        event = tree.is_below(codes[:, None], nodes[None, :])
-        open_question = tree.is_below(nodes[None, :], codes[:, None]) & ~event
-        at = (np.arange(m)[None, :] * n_bins + bin_of(chance, n_bins=n_bins))[~open_question]
-        for total, weight in zip(sums, (np.ones_like(chance), chance, event), strict=True):
-            total += np.bincount(at, weights=weight[~open_question], minlength=m * n_bins).reshape(m, n_bins)
-        positives += event.sum(axis=0)
-    errors = ece_from_bins(*sums)
+        group = np.zeros(len(truth), dtype=np.int64)
+        part, found = node_sums(probabilities, truth, classes, nodes, group, 1, tree=tree, n_bins=n_bins)
+        sums += part
+        positives += found
+    errors = ece_from_bins(*sums[:, 0])
     table = pd.DataFrame(
-        {"term_id": tree.ids[nodes], "n": sums[0].sum(axis=1).astype(int), "positives": positives.astype(int)}
+        {
+            "term_id": tree.ids[nodes],
+            "n": sums[0, 0].sum(axis=1).astype(int),
+            "positives": positives[0].astype(int),
+            "ece": errors,
+        }
     )
-    table["ece"] = errors
-    enough = positives >= least_positives
+    enough = positives[0] >= least_positives
     return NodeCalibration(float(errors[enough].mean()) if enough.any() else float("nan"), table)
+
+
+def node_sums(
+    probabilities: np.ndarray,
+    truth: Any,
+    classes: Any,
+    nodes: Any,
+    group: np.ndarray,
+    n_groups: int,
+    *,
+    tree: TermTree,
+    n_bins: int = N_BINS,
+) -> tuple[np.ndarray, np.ndarray]:
+    """(3, n_groups, m, n_bins) cells, probability and hits of every node and bin; (n_groups, m) cells at or below."""
+    codes, m = tree.codes(truth), len(nodes)
+    usable = tree.usable(codes)
+    codes, group = codes[usable], group[usable]
+    chance = node_probabilities(probabilities[usable], classes, nodes, tree=tree)
+    event = tree.is_below(codes[:, None], np.asarray(nodes)[None, :])
+    decided = ~tree.is_below(np.asarray(nodes)[None, :], codes[:, None]) | event
+    at = ((group[:, None] * m + np.arange(m)[None, :]) * n_bins + bin_of(chance, n_bins=n_bins))[decided]
+    size = n_groups * m * n_bins
+    weights = (np.ones_like(chance), chance, event)
+    sums = np.stack([np.bincount(at, weights=w[decided], minlength=size) for w in weights])
+    positives = np.stack([np.bincount(group, weights=e, minlength=n_groups) for e in event.T], axis=1)
+    return sums.reshape(3, n_groups, m, n_bins), positives
 
 
 def _in_blocks(blocks: Iterable[tuple[np.ndarray, np.ndarray]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
