@@ -19,7 +19,7 @@ from whycell.compute import n_threads
 from whycell.data.ranges import StoredArray
 from whycell.errors import FormatError
 
-__all__ = ["CsrRows", "DenseRows", "RowReader", "SlicedRows", "run", "spans_of", "tidy"]
+__all__ = ["CsrRows", "DenseRows", "RowReader", "SlicedRows", "from_dense", "run", "spans_of", "tidy"]
 
 PART = 1 << 19  # elements that one task of the pool inflates: about 2 ms
 WINDOW = 1 << 20  # elements read together at least, however few rows are asked for at a time

@@ -23,7 +23,7 @@ from whycell.data.frames import column_names, is_group
 from whycell.data.schema import is_reserved
 from whycell.errors import OutputError, UsageError
 
-__all__ = ["check_output", "write_annotation"]
+__all__ = ["append_h5ad", "check_output", "write_annotation"]
 
 
 def write_annotation(
