@@ -123,7 +123,10 @@ def test_a_share_is_never_rounded_to_a_whole_that_is_not_true(share: float) -> N
     assert (percent(share) == "100 %") == (share == 1)
 
 
-@given(st.lists(st.text(max_size=5), max_size=24, unique=True), st.randoms())
+NAMES = st.text(max_size=5) | st.sampled_from(["T cell", "B cell", "monocyte", "macrophage", "neutrophil", "platelet"])
+
+
+@given(st.lists(NAMES, max_size=24, unique=True), st.randoms())
 def test_a_colour_depends_on_the_names_alone(names: list[str], random: object) -> None:
     colours = colours_by_name(names)
     assert len(set(colours.values())) == len(names)

@@ -39,6 +39,44 @@ QUALITATIVE: tuple[str, ...] = (
     "#a26b95",
 )
 
+# Types that many reports hold keep one colour whatever else is there: kin are near in hue, neighbours on a map are not
+# alike. Slots of QUALITATIVE; all other names are placed by their hash.
+_KEPT: dict[str, int] = {
+    "CD4-positive, alpha-beta T cell": 0,
+    "CD8-positive, alpha-beta T cell": 5,
+    "T cell": 11,
+    "regulatory T cell": 10,
+    "CD4-positive, CD25-positive, alpha-beta regulatory T cell": 10,
+    "CD4-positive, alpha-beta memory T cell": 18,
+    "naive thymus-derived CD4-positive, alpha-beta T cell": 14,
+    "naive thymus-derived CD8-positive, alpha-beta T cell": 19,
+    "CD8-positive, alpha-beta cytotoxic T cell": 5,
+    "B cell": 2,
+    "naive B cell": 8,
+    "memory B cell": 12,
+    "plasma cell": 17,
+    "plasmablast": 20,
+    "natural killer cell": 6,
+    "CD14-positive monocyte": 7,
+    "classical monocyte": 7,
+    "monocyte": 1,
+    "CD14-low, CD16-positive monocyte": 4,
+    "non-classical monocyte": 4,
+    "macrophage": 15,
+    "dendritic cell": 3,
+    "conventional dendritic cell": 3,
+    "plasmacytoid dendritic cell": 16,
+    "megakaryocyte": 9,
+    "platelet": 9,
+    "hematopoietic stem cell": 13,
+    "CD34-positive, CD38-negative hematopoietic stem cell": 13,
+    "erythrocyte": 21,
+    "neutrophil": 22,
+    "fibroblast": 20,
+    "endothelial cell": 21,
+    "epithelial cell": 22,
+}
+
 UNKNOWN_GREY = "#b9bec4"
 
 #: Where a call stands on the ontology with respect to the truth; dark to light follows "right" to "no answer".
@@ -69,19 +107,25 @@ def colours_by_name(names: Iterable[str], *, grey: Iterable[str] = ()) -> dict[s
     Returns
     -------
     dict
-        ``{name: "#rrggbb"}``. A name prefers the slot its SHA-256 points to and takes the next free one otherwise;
-        few names share the first and most distinct slots. Past 24 names colours repeat.
+        ``{name: "#rrggbb"}``. The commonest types have a colour of their own; any other name prefers the slot that its
+        SHA-256 points to and takes the next free one otherwise. Few names share the first and most distinct slots.
+        Past 24 names colours repeat.
     """
     grey = set(grey)
     wanted = sorted(set(names) - grey)
-    size = min(max(len(wanted), 12), len(QUALITATIVE))
-    free = set(range(size))
-    colours = dict.fromkeys(sorted(grey), UNKNOWN_GREY)
+    slots: dict[str, int] = {}
     for name in wanted:
+        if name in _KEPT and _KEPT[name] not in slots.values():
+            slots[name] = _KEPT[name]
+    size = min(max(len(wanted), 12), len(QUALITATIVE))
+    free = set(range(size)) - set(slots.values())
+    for name in wanted:
+        if name in slots:
+            continue
         free = free or set(range(size))
         slot = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % size
         while slot not in free:
             slot = (slot + 1) % size
         free.discard(slot)
-        colours[name] = QUALITATIVE[slot]
-    return colours
+        slots[name] = slot
+    return dict.fromkeys(sorted(grey), UNKNOWN_GREY) | {name: QUALITATIVE[slot] for name, slot in slots.items()}

@@ -170,7 +170,7 @@
     context.textBaseline = "middle";
     context.lineJoin = "round";
     const ranked = labels.map((_, c) => c).sort((a, b) => totals[b] - totals[a]);
-    for (const c of ranked) {
+    for (const c of ranked.slice(0, 40)) {
       if (totals[c] < Math.max(3, 0.003 * n) || labels[c] === "unknown" || labels[c] === "") continue;
       let best = null, most = -1;
       for (const [key, b] of bins[c]) {
@@ -178,10 +178,10 @@
         for (const step of [1, -1, GRID, -GRID]) sum += (bins[c].get(key + step) || [0])[0];
         if (sum > most) [most, best] = [sum, b];
       }
-      const text = labels[c].length > 36 ? labels[c].slice(0, 35) + "…" : labels[c];
+      const text = labels[c].length > 48 ? labels[c].slice(0, 47) + "…" : labels[c];
       const half = context.measureText(text).width / 2 + 3;
       const x = Math.min(Math.max(toX(best[1] / best[0], s), half + 4), width - half - 4), middle = toY(best[2] / best[0], s);
-      for (const shift of [0, -16, 16, -32, 32]) {
+      for (const shift of n < 1500 ? [-15, 15, -30, 30] : [0, -16, 16, -32, 32]) {
         const y = middle + shift;
         if (y < 10 || y > height - 10 || placed.some((p) => Math.abs(p.x - x) < p.half + half && Math.abs(p.y - y) < 16)) continue;
         placed.push({ x: x, y: y, half: half });
