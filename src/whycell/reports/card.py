@@ -69,8 +69,12 @@ def score_tables(scores: Any) -> dict[str, Any] | None:
 def _listing(value: Any) -> dict[str, Any] | list[str] | None:
     if isinstance(value, (list, tuple)) and value and all(isinstance(v, Mapping) for v in value):
         keys = list(dict.fromkeys(k for v in value for k in v))
-        return table(pd.DataFrame([{words(k): _short(v.get(k)) for k in keys} for v in value]))
+        return table(pd.DataFrame([{words(k): _entry(v.get(k)) for k in keys} for v in value]))
     return _lines(value)
+
+
+def _entry(value: Any) -> Any:
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else _short(value)
 
 
 def _lines(value: Any) -> list[str] | None:

@@ -19,8 +19,13 @@ __all__ = ["LOWER_IS_BETTER", "evaluation_page"]
 
 #: Metrics of which less is better; of all others, more.
 LOWER_IS_BETTER = frozenset(
-    {"adaptive_ece", "aurc", "brier", "ece", "edge_distance", "fpr95", "log_loss", "node_ece"}
-    | {"over", "overconfidence", "risk", "under", "unknown", "wrong_branch"}
+    {"adaptive_ece", "aurc", "brier", "call_ece", "ece", "edge_distance", "log_loss", "node_ece", "novelty_fpr95"}
+    | {"novel_wrong_branch", "wrong_branch", "wrong_branch_of_calls"}
+)
+#: Metrics of which neither is: a bolder model leaves fewer cells unknown and puts more on a wrong branch.
+_NEITHER = frozenset(
+    {"under", "over", "unknown", "novel_unknown", "overconfidence", "ece_noise_floor"}
+    | {"conformal_coverage", "conformal_size"}
 )
 
 _HEADLINES = ("accuracy", "macro_f1", "wrong_branch", "information_kept", "unknown", "ece")
@@ -80,7 +85,7 @@ def evaluation_page(result: Evaluation) -> str:
 
 def _headline(result: Evaluation) -> dict[str, Any]:
     calls, provenance = result.calls, result.provenance
-    cells = calls["cell"].nunique() if "cell" in calls else None
+    cells = int((calls["model"] == calls["model"].iloc[0]).sum()) if len(calls) else None
     groups = calls["donor"].dropna().nunique() if "donor" in calls else None
     split = provenance.get("split", provenance.get("split_kind"))
     if isinstance(split, dict):
@@ -104,12 +109,18 @@ def _headline_metrics(result: Evaluation) -> list[str]:
 
 def _score_table(result: Evaluation) -> dict[str, Any]:
     metrics = _headline_metrics(result)
-    columns = [{"name": words(m), "better": "less" if m in LOWER_IS_BETTER else "more"} for m in metrics]
+    columns = [{"name": words(m), "better": _better(m)} for m in metrics]
     rows = []
     for model, scores in result.scores.items():
         cells = [_score_cell(scores.get(m)) for m in metrics]
         rows.append({"model": model, "cells": cells})
     return {"columns": columns, "rows": rows}
+
+
+def _better(metric: str) -> str:
+    if metric in _NEITHER or metric.startswith("n_"):
+        return "neither"
+    return "less" if metric in LOWER_IS_BETTER else "more"
 
 
 def _score_cell(score: Any) -> dict[str, Any]:
@@ -175,14 +186,19 @@ def _told(metric: str, low: float, high: float) -> str:
         return "no interval"
     if low <= 0 <= high:
         return "no"
-    return "yes, better" if (low > 0) != (metric in LOWER_IS_BETTER) else "yes, worse"
+    more = "more" if low > 0 else "less"
+    better = _better(metric)
+    return f"yes, {more}" if better == "neither" else "yes, better" if more == better else "yes, worse"
 
 
 def _difference_figure(frame: pd.DataFrame) -> Markup | None:
     shown = frame[frame["metric"].isin(_HEADLINES)] if "metric" in frame else frame
     shown = frame if shown.empty else shown
+    shown = shown[shown["difference"].notna()] if len(shown) else shown
     if shown.empty:
         return None
+    rank = {metric: k for k, metric in enumerate(_HEADLINES)}
+    shown = shown.sort_values("metric", key=lambda m: m.map(rank), kind="stable")
     pairs = shown["model"].astype(str) + " − " + shown["against"].astype(str)
     if shown["model"].nunique() == 1:
         pairs = "minus " + shown["against"].astype(str)

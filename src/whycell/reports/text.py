@@ -59,6 +59,8 @@ def interval(score: Any) -> str:
     if not isinstance(score, Mapping):
         number = isinstance(score, (float, np.floating))
         return decimal(score, 3) if number else sentence(score)
+    if score.get("unit") == "cells" and not _absent(score.get("value")):
+        return count(round(score["value"]))
     text = decimal(score.get("value"), 3)
     if _absent(score.get("low")) or _absent(score.get("high")):
         return text
