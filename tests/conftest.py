@@ -3,6 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A deadline measures how busy the machine is, not the code.
+settings.register_profile("whycell", deadline=None)
+settings.load_profile("whycell")
 
 ROOT = Path(__file__).resolve().parents[1]
 

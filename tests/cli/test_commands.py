@@ -111,7 +111,6 @@ def test_evaluate_prints_the_headline_scores(run, fake) -> None:
         "evaluate", "a.h5ad", "--label", "l", "--donor", "d", "--split", "donor", "--model-spec", "s.toml", "-o", "r"
     )
     assert done.out.splitlines()[1:] == ["whycell\taccuracy\t0.9\t0.8\t", "whycell\tece\t0.9\t0.8\t"]
-    assert done.err == "warning: few\n"
     assert job.asked[0]["split"] == "donor"
     assert job.asked[0]["model_specs"] == (Path("s.toml"),)
     assert run("evaluate", "--truth", "t", "--calls", "c", "-o", "r", "--json").json["whycell"]["ece"]["high"] is None

@@ -14,6 +14,7 @@ __all__ = ["compare"]
 def compare(
     first: Annotated[Path, typer.Argument(metavar="RESULTS_A", help="A folder that evaluate wrote.")],
     second: Annotated[Path, typer.Argument(metavar="RESULTS_B", help="Another, made on the same split.")],
+    seed: options.Seed = 0,
     json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -32,7 +33,7 @@ def compare(
     with working(quiet=quiet, debug=debug):
         from whycell.jobs.evaluate import compare as job
 
-        table = job(first, second)
+        table = job(first, second, seed=seed)
         if json:
             print_json(table)
         else:

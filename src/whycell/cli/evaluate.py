@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from whycell.results import Evaluation
 
-__all__ = ["SplitName", "evaluate"]
+__all__ = ["SplitName", "UnknownGroups", "evaluate"]
 
 #: What the screen shows of each model; scores.json holds everything.
 HEADLINES = ("accuracy", "macro_f1", "exact", "under", "over", "wrong_branch", "unknown", "information_kept", "ece")
@@ -27,6 +27,14 @@ class SplitName(StrEnum):
     donor = "donor"
     study = "study"
     random = "random"
+
+
+class UnknownGroups(StrEnum):
+    """What becomes of cells whose donor is unknown or pooled."""
+
+    refuse = "refuse"
+    drop = "drop"
+    own = "own"
 
 
 def evaluate(
@@ -41,8 +49,19 @@ def evaluate(
         SplitName | None,
         typer.Option("--split", help="What to hold out; donor where --donor is given, else study, else random cells."),
     ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option("--folds", metavar="N", min=2, help="Hold out donors in N lots instead of one by one."),
+    ] = None,
     donor: options.Group = None,
     study: options.Study = None,
+    unknown_groups: Annotated[
+        UnknownGroups,
+        typer.Option(
+            "--unknown-groups",
+            help="Cells of unknown or pooled donors: refuse the file, drop them, or take each such name for a donor of its own.",
+        ),
+    ] = UnknownGroups.refuse,
     label_map: options.LabelMapFile = None,
     model_specs: Annotated[
         list[Path] | None,
@@ -87,8 +106,10 @@ def evaluate(
             output,
             label=label,
             split=split.value if split else None,
+            n_folds=folds,
             donor=donor,
             study=study,
+            unknown_groups=unknown_groups.value,
             label_map=label_map,
             model_specs=tuple(model_specs or ()),
             truth=truth,
@@ -102,8 +123,6 @@ def evaluate(
         if json:
             print_json(result.scores)
         else:
-            for sentence in result.warnings:
-                talk.warn(sentence)
             print_table(_table(result))
 
 
