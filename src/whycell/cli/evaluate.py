@@ -59,7 +59,7 @@ def evaluate(
         UnknownGroups,
         typer.Option(
             "--unknown-groups",
-            help="Cells of unknown or pooled donors: refuse the file, drop them, or take each such name for a donor of its own.",
+            help="Cells of unknown or pooled donors: refuse the file, drop them, or take each name for a donor.",
         ),
     ] = UnknownGroups.refuse,
     label_map: options.LabelMapFile = None,
