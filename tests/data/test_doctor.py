@@ -166,6 +166,13 @@ CASES: dict[str, tuple[Callable[[], ad.AnnData], str, str, bool, bool]] = {
         False,
     ),
     "two kinds of cells": (two_files_joined, "unknown_values", "error", False, False),
+    "corrected": (
+        lambda: with_x(lambda x: 4 * x * np.random.default_rng(1).uniform(0.5, 1, x.shape)),
+        "corrected_counts",
+        "warning",
+        False,
+        True,
+    ),
     "presence only": (lambda: with_x(lambda x: (x > 0) * 1.0), "binary_values", "warning", False, True),
     "symbols": (good, "symbols", "info", True, True),
     "Ensembl": (

@@ -175,6 +175,10 @@ _OTHER = {
 
 def _welcome(chosen: Look) -> Finding:
     kind = chosen.kind
+    if kind.guess:
+        message = f"{chosen.where} holds neither whole numbers nor a logarithm: {kind.reason}. Corrected counts?"
+        cure = "Read as they are, which is right for corrected counts. If they are something else, give raw counts."
+        return Finding("corrected_counts", "warning", message, cure)
     code, level, cure, mended = _WELCOME[kind.kind]
     message = f"{chosen.where} holds {kind.name}: {kind.reason}."
     return Finding(code, level, message, cure, mended)

@@ -61,12 +61,15 @@ class ValueKind:
         Base of the logarithm (e, 2 or 10); ``None`` where there is none.
     reason
         The evidence, as a clause that can follow "because".
+    guess
+        Whether only the range of the values speaks for it.
     """
 
     kind: str
     target_sum: float | None = None
     log_base: float | None = None
     reason: str = ""
+    guess: bool = False
 
     @property
     def usable(self) -> bool:
@@ -178,8 +181,8 @@ def to_linear(values: sp.csr_matrix, kind: ValueKind, *, first_row: int = 0) -> 
 def _judge_negative(sample: sp.csr_matrix, values: NDArray[Any]) -> ValueKind:
     """Z-scores are negative in most genes; a few stray negatives are damage or a batch correction."""
     n_negative = int((values < 0).sum())
-    columns_negative = np.unique(sample.indices[sample.data < 0]).size
-    columns_used = np.unique(sample.indices).size
+    columns_negative = np.count_nonzero(np.bincount(sample.indices[sample.data < 0]))
+    columns_used = np.count_nonzero(np.bincount(sample.indices))
     share = f"{n_negative:,} of {values.size:,} values looked at {_are(n_negative)}"
     reason = f"{share} negative, the smallest {values.min():.3g}"
     if n_negative >= 0.1 * values.size and columns_negative >= 0.5 * columns_used:
@@ -211,9 +214,10 @@ def _judge_fractional(sample: sp.csr_matrix, rows: list[NDArray[np.float64]], la
         return _as_kind(possible[i], targets[i], "once this is undone, every cell sums to the same size")
     if (deviation := _unit_deviation(sample)) is not None:
         return ValueKind("scaled", reason=f"{100 * deviation:.0f} % of genes have a standard deviation of 1")
-    if largest > _TRANSFORMS[2].limit:
-        reason = f"values are fractional and reach {largest:,.0f}, too large for any logarithm (corrected counts?)"
-        return ValueKind("cpm", reason=reason)
+    zeros = 1.0 - sample.nnz / max(sample.shape[0] * sample.shape[1], 1)
+    if largest > _TRANSFORMS[2].limit and zeros > 0.2:
+        reason = f"values are fractional and reach {largest:,.0f}, too large for any logarithm"
+        return ValueKind("cpm", reason=reason, guess=True)
     reason = f"values are fractional, reach {largest:.3g}, and no logarithm or normalisation explains them"
     return ValueKind("unknown", reason=reason)
 
@@ -258,23 +262,27 @@ def _mixture(rows: list[NDArray[np.float64]]) -> ValueKind | None:
 
 def _ratio_error(rows: list[NDArray[np.float64]], transform: _Transform) -> float:
     """Median over cells of the mean distance of value / smallest value to a whole number; inf where nothing tells."""
-    errors = [e for row in rows if (e := _row_ratio_error(np.unique(transform.undo(row)))) is not None]
-    return float(np.median(errors)) if len(errors) >= min(5, len(rows)) and errors else float("inf")
+    distinct = [np.unique(transform.undo(row)) for row in rows]
+    for least in (2, 1):  # very shallow cells hold two values only: one ratio each, but many cells
+        errors = [e for values in distinct if (e := _row_ratio_error(values, least)) is not None]
+        if errors and len(errors) >= min(5 if least == 2 else 20, len(rows)):
+            return float(np.median(errors) if least == 2 else np.mean(errors))
+    return float("inf")
 
 
-def _row_ratio_error(distinct: NDArray[np.float64]) -> float | None:
-    """``distinct``: the distinct values of one cell, rising. ``None`` where a cell has too few of them to tell."""
+def _row_ratio_error(distinct: NDArray[np.float64], least: int) -> float | None:
+    """``distinct``: the distinct values of one cell, rising. ``None`` where they give fewer than ``least`` ratios."""
     units = [distinct[0]]
     # Where the smallest count is not 1 (few, strongly expressed genes), neighbours still differ by one count.
     gaps = np.diff(distinct)
     gaps = gaps[gaps > 0.1 * distinct[0]]
-    if gaps.size:
+    if gaps.size and least > 1:  # with two values the gap always divides one of them well enough
         units.append(gaps.min())
     errors = []
     for unit in units:
         ratios = distinct / unit
         ratios = ratios[(ratios > 1.02) & (ratios <= _MAX_RATIO)]
-        if ratios.size >= 2:
+        if ratios.size >= least:
             errors.append(float(np.abs(ratios - np.rint(ratios)).mean()))
     return min(errors) if errors else None
 
