@@ -1,0 +1,234 @@
+"""How right the typing is on donors, or studies, that training did not see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from whycell.compute import Talk, n_threads
+from whycell.data.splits import By, Split, Unknown, make_split
+from whycell.errors import UsageError
+from whycell.jobs.compare import compare
+from whycell.jobs.crossfit import Tested, cross_fit, tree_for
+from whycell.jobs.given_calls import read_given
+from whycell.jobs.record import versions, write_run
+from whycell.jobs.results_folder import check_output, write_results
+from whycell.jobs.scoring import assemble, interval_groups
+from whycell.jobs.specs import specs_for
+from whycell.knowledge.terms import Ontology
+from whycell.reports.evaluation import evaluation_page
+from whycell.results import Evaluation
+
+__all__ = ["compare", "evaluate", "evaluate_references"]
+
+
+def evaluate(
+    references: Sequence[Path | str],
+    output: Path | str,
+    *,
+    label: str | None = None,
+    split: By | None = None,
+    donor: str | None = None,
+    study: str | None = None,
+    label_map: Path | str | None = None,
+    model_specs: Sequence[Any] = (),
+    unknown_groups: Unknown = "refuse",
+    n_folds: int | None = None,
+    seed: int = 0,
+    threads: int = 0,
+    device: str = "auto",
+    force: bool = False,
+    truth: Path | str | None = None,
+    calls: Path | str | None = None,
+    talk: Talk | None = None,
+) -> Evaluation:
+    """Train on all but one donor (or study), type the one left out, go round, and score; write a results folder.
+
+    Parameters
+    ----------
+    references, label, label_map
+        Typed files, the column of their labels, and a table of the person's own label -> term.
+    output
+        Folder to write; see :data:`whycell.jobs.results_folder.RESULT_FILES`.
+    split
+        ``"donor"``, ``"study"`` or ``"random"``; donor where ``donor`` is given, else study where ``study`` is or where
+        there are several files (one study each), else random, which leaks.
+    model_specs
+        Paths of ``spec.toml`` to compare beside the defaults.
+    unknown_groups
+        What to do with cells of unknown or pooled donors; see :func:`whycell.data.splits.make_split`.
+    truth, calls
+        Instead of references: tables of anybody's calls, as :func:`whycell.jobs.given_calls.read_given` reads them.
+
+    Raises
+    ------
+    UsageError
+        Both or neither of references and truth.
+    OutputError
+        The folder stands already, and not ``force``.
+    """
+    talk, output = talk or Talk(), Path(output)
+    check_output(output, force=force)
+    if bool(references) == (truth is not None) or (truth is None) != (calls is None):
+        msg = "wanted either reference files with a label column, or both of truth and calls"
+        raise UsageError(msg)
+    ontology = Ontology.load()
+    frozen: Split | None = None
+    if truth is not None and calls is not None:
+        result = _of_given(Path(truth), Path(calls), ontology=ontology, seed=seed)
+        inputs = {str(path): _fingerprint(Path(path)) for path in (truth, calls)}
+    else:
+        if label is None:
+            msg = "got references without a label column; name the column of obs that holds the cell types"
+            raise UsageError(msg)
+        from whycell.jobs.references import load_references
+
+        loaded = load_references(
+            [Path(p) for p in references],
+            label=label,
+            donor=donor,
+            study=study,
+            label_map=label_map,
+            ontology=ontology,
+            threads=threads,
+            talk=talk,
+        )
+        by = split or ("donor" if donor else "study" if study or len(references) > 1 else "random")
+        result, frozen = evaluate_references(
+            loaded,
+            by=by,
+            model_specs=model_specs,
+            unknown_groups=unknown_groups,
+            n_folds=n_folds,
+            ontology=ontology,
+            seed=seed,
+            threads=threads,
+            device=device,
+            talk=talk,
+        )
+        inputs = {str(path): _fingerprint(Path(path)) for path in references}
+    result.provenance.update(inputs=inputs, label=label or "", versions=versions())
+    write_results(
+        result,
+        output,
+        page=evaluation_page,
+        extra={} if frozen is None else {"split.json": frozen.save},
+        force=force,
+    )
+    write_run(
+        output,
+        "evaluate",
+        inputs=inputs,
+        seed=seed,
+        parameters={k: v for k, v in result.provenance.items() if k not in ("inputs", "versions", "term_names")},
+    )
+    for sentence in result.warnings:
+        talk.warn(sentence)
+    return result
+
+
+def evaluate_references(
+    references: Any,
+    *,
+    by: By = "donor",
+    model_specs: Sequence[Any] = (),
+    only: Sequence[str] | None = None,
+    unknown_groups: Unknown = "refuse",
+    n_folds: int | None = None,
+    ontology: Ontology | None = None,
+    seed: int = 0,
+    threads: int = 0,
+    device: str = "auto",
+    talk: Talk | None = None,
+) -> tuple[Evaluation, Split]:
+    """Evaluate on references in memory, writing nothing.
+
+    ``only`` names the models to run of the defaults and ``model_specs`` together; all of them without. The first is the
+    one that the others are compared with.
+    """
+    talk, ontology = talk or Talk(), ontology or Ontology.load()
+    specs = [spec for spec in specs_for(model_specs) if only is None or spec.name in only]
+    if not specs:
+        msg = f"got no model to evaluate among {only}; wanted names of the defaults or of the specs given"
+        raise UsageError(msg)
+    obs = references.obs
+    has = {c: c for c in ("donor", "study") if c in obs and obs[c].notna().any()}
+    frozen = make_split(
+        obs,
+        by=by,
+        donor=has.get("donor"),
+        study=has.get("study"),
+        n_folds=n_folds,
+        seed=seed,
+        unknown=unknown_groups,
+    )
+    tree = tree_for(ontology, dict(references.label_ids))
+    tested: dict[str, Tested] = {}
+    for spec in specs:
+        tested[spec.name] = cross_fit(
+            spec,
+            references,
+            frozen,
+            ontology=ontology,
+            tree=tree,
+            seed=seed,
+            threads=n_threads(threads),
+            device=device,
+            talk=talk,
+        )
+    provenance = {
+        "split": frozen.by,
+        "split_hash": frozen.hash,
+        "leaking": frozen.leaking,
+        "n_folds": len(frozen.names),
+        "dropped": frozen.dropped,
+        "interval_groups": interval_groups(tested[specs[0].name].calls, frozen.by)[1],
+        "ontology_release": ontology.release,
+        "models": {spec.name: {"model": spec.model, **dict(spec.parameters)} for spec in specs},
+        "seed": seed,
+    }
+    result = assemble(
+        tested, by=by, tree=tree, ontology=ontology, warnings=_warnings(frozen), provenance=provenance, seed=seed
+    )
+    return result, frozen
+
+
+def _of_given(truth: Path, calls: Path, *, ontology: Ontology, seed: int) -> Evaluation:
+    tested, notes = read_given(truth, calls, ontology=ontology)
+    provenance = {"split": "given", "ontology_release": ontology.release, "interval_groups": "donor", "seed": seed}
+    notes.append("These calls were made elsewhere: nothing is known of what the model was trained on.")
+    return assemble(
+        {"calls": tested},
+        by="donor",
+        tree=tree_for(ontology, {}),
+        ontology=ontology,
+        warnings=notes,
+        provenance=provenance,
+        seed=seed,
+    )
+
+
+def _warnings(split: Split) -> list[str]:
+    found = []
+    if split.leaking:
+        found.append(
+            "Cells were split at random, so training and test share donors (leaking): a new donor will fare worse."
+        )
+    if split.dropped.get("duplicates"):
+        found.append(f"{split.dropped['duplicates']} cells with is_primary_data False are second copies; left out.")
+    if split.dropped.get("unknown_group"):
+        found.append(f"{split.dropped['unknown_group']} cells of unknown or pooled donors were left out, as asked.")
+    return found
+
+
+def _fingerprint(path: Path) -> str:
+    import hashlib
+
+    if path.is_dir():
+        from whycell.data.cells import open_cells
+
+        with open_cells(path) as cells:
+            return cells.fingerprint()
+    with path.open("rb") as stream:
+        return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
