@@ -154,7 +154,7 @@ def usable(name: str) -> bool:
 
 def write(frame: pd.DataFrame, path: Path, source: str) -> None:
     table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata({"source": source})
-    pq.write_table(table, path, compression="zstd", compression_level=19, column_encoding=None, store_schema=False)
+    pq.write_table(table, path, compression="zstd", compression_level=19)
     print(f"{path}: {len(frame):,} rows, {path.stat().st_size / 1e3:,.0f} kB")
 
 

@@ -332,12 +332,13 @@ def _load(release: str) -> Ontology:
     path = _folder() / f"{_PREFIX}{release}{_SUFFIX}"
     with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as stream:
         records: dict[str, dict[str, Any]] = json.loads(stream.read())
-    return Ontology({id_: _term(r) for id_, r in records.items() if id_.startswith("CL:")}, release=release)
+    return Ontology({id_: _term(id_, r) for id_, r in records.items() if id_.startswith("CL:")}, release=release)
 
 
-def _term(record: Mapping[str, Any]) -> Term:
+def _term(id_: str, record: Mapping[str, Any]) -> Term:
     above: dict[str, int] = record["ancestors"]
-    parents = sorted(id_ for id_, distance in above.items() if distance == 1)
+    # In the release 2025-02-13 one term (stomach smooth muscle) is written down as its own parent.
+    parents = sorted(parent for parent, distance in above.items() if distance == 1 and parent != id_)
     if above and not parents:
         # Eight parts of cells ("banded nucleus") reach the root only through terms of other ontologies.
         parents = [ROOT]
