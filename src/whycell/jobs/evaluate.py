@@ -58,6 +58,8 @@ def evaluate(
         Paths of ``spec.toml`` to compare beside the defaults.
     unknown_groups
         What to do with cells of unknown or pooled donors; see :func:`whycell.data.splits.make_split`.
+    n_folds
+        Hold the donors (or studies) out in this many lots instead of one by one.
     truth, calls
         Instead of references: tables of anybody's calls, as :func:`whycell.jobs.given_calls.read_given` reads them.
 
@@ -144,6 +146,7 @@ def evaluate_references(
 ) -> tuple[Evaluation, Split]:
     """Evaluate on references in memory, writing nothing.
 
+    ``by`` is the split; ``unknown_groups`` and ``n_folds`` are those of :func:`evaluate`.
     ``only`` names the models to run of the defaults and ``model_specs`` together; all of them without. The first is the
     one that the others are compared with.
     """

@@ -31,7 +31,10 @@ def bin_of(confidence: Any, *, n_bins: int = N_BINS) -> np.ndarray:
 
 
 def ece_from_bins(count: np.ndarray, confidence: np.ndarray, correct: np.ndarray) -> np.ndarray:
-    """ECE from sums over bins (last axis): sum_b |correct_b - confidence_b| / sum_b count_b; NaN without cells."""
+    """ECE from sums over bins (last axis): sum_b |correct_b - confidence_b| / sum_b count_b; NaN without cells.
+
+    ``count`` cells of every bin, ``confidence`` and ``correct`` summed over them.
+    """
     total = np.asarray(count.sum(axis=-1), dtype=np.float64)
     gap = np.abs(correct - confidence).sum(axis=-1)
     return np.asarray(np.divide(gap, total, out=np.full(np.shape(total), np.nan), where=total > 0))
@@ -128,7 +131,7 @@ def log_loss(probabilities: np.ndarray, truth: np.ndarray, *, least: float = 1e-
 
 
 def of_truth(values: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """(n,) the value in the column of the truth, 0 where the truth is no column."""
+    """(n,) the entry of ``values`` (n, k) in the column of the truth (-1: no column), 0 where it is no column."""
     return np.where(truth >= 0, values[np.arange(len(truth)), np.maximum(truth, 0)], 0.0)
 
 

@@ -61,7 +61,10 @@ def decompose(truth: Any, call: Any, *, tree: TermTree) -> np.ndarray:
 
 
 def decomposition_shares(kinds: np.ndarray) -> dict[str, float]:
-    """Share of each of :data:`KINDS` among the cells that can be scored; they sum to 1, or are NaN for no cells."""
+    """Share of each of :data:`KINDS` among the cells that can be scored; they sum to 1, or are NaN for no cells.
+
+    ``kinds`` (n,) are positions in :data:`KINDS`, -1 where a cell cannot be scored.
+    """
     counts = np.bincount(kinds[kinds >= 0], minlength=len(KINDS))
     total = counts.sum()
     return {kind: float(n / total) if total else float("nan") for kind, n in zip(KINDS, counts, strict=True)}
@@ -206,7 +209,7 @@ def trained_reach(truth: Any, trained: Any, *, tree: TermTree) -> np.ndarray:
 def deepest_trained(truth: Any, trained: Any, *, tree: TermTree) -> np.ndarray:
     """(n,) the ideal call of every truth: its ancestor-or-self in closure(L) with the most information.
 
-    -1 where only stop-terms are shared. Ties go to the first in the tree's order.
+    L are the ``trained`` terms. -1 where only stop-terms are shared. Ties go to the first in the tree's order.
     """
     codes = tree.codes(truth)
     seen = tree.closure_of(trained) & ~tree.stop

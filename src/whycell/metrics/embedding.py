@@ -10,14 +10,14 @@ __all__ = ["ami", "ari", "batch_mixing", "silhouette"]
 
 
 def ari(a: Any, b: Any) -> float:
-    """Adjusted Rand index of two groupings: 1 the same, 0 by chance. Source: Hubert and Arabie 1985 (scikit-learn)."""
+    """Adjusted Rand index of groupings ``a`` and ``b``: 1 the same, 0 by chance. Source: Hubert and Arabie 1985 (scikit-learn)."""
     from sklearn.metrics import adjusted_rand_score
 
     return float(adjusted_rand_score(a, b))
 
 
 def ami(a: Any, b: Any) -> float:
-    """Adjusted mutual information of two groupings: 1 the same, 0 by chance. Source: Vinh et al. 2010."""
+    """Adjusted mutual information of groupings ``a`` and ``b``: 1 the same, 0 by chance. Source: Vinh et al. 2010."""
     from sklearn.metrics import adjusted_mutual_info_score
 
     return float(adjusted_mutual_info_score(a, b))

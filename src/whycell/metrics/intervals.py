@@ -64,7 +64,7 @@ class Interval:
 
 
 def expanded_quantiles(n_groups: int, *, level: float = 0.95) -> tuple[float, float]:
-    """The two quantiles of the bootstrap distribution to read, given the number of groups (see the module's head)."""
+    """The two quantiles to read of the bootstrap distribution over ``n_groups`` groups (see the module's head)."""
     if n_groups < 2:
         return float("nan"), float("nan")
     tail = stats.t.ppf(0.5 + level / 2, n_groups - 1) * np.sqrt(n_groups / (n_groups - 1))
@@ -174,7 +174,7 @@ def _resampled(sums: np.ndarray, statistic: Statistic, draws: int, seed: int) ->
 
 
 def interval_of(value: float, draws: np.ndarray, n_groups: int, level: float = 0.95) -> Interval:
-    """The interval read off scores of resampled groups (any number of draws; NaN draws are left out)."""
+    """The interval around ``value``, read off scores of ``n_groups`` resampled groups; NaN draws are left out."""
     draws = draws[~np.isnan(draws)]
     if n_groups < 2 or not len(draws):
         return Interval(value, float("nan"), float("nan"), n_groups)

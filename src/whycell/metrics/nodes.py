@@ -16,7 +16,7 @@ __all__ = ["NodeCalibration", "node_probabilities", "node_sums", "node_wise_cali
 
 
 def node_probabilities(probabilities: np.ndarray, classes: Any, nodes: Any, *, tree: TermTree) -> np.ndarray:
-    """(n, m) probability that the cell lies at or below each node: the sum over the classes at or below it.
+    """(n, m) probability that the cell lies at or below each of ``nodes``: the sum over the classes at or below it.
 
     ``probabilities`` (n, k) over ``classes`` (k,) terms. Each class counts once, however many ways lead up to the node.
     Source: HCE, SOCAM.
@@ -67,7 +67,7 @@ def node_wise_calibration(
     sums, positives = np.zeros((3, 1, len(nodes), n_bins)), np.zeros((1, len(nodes)))
     for probabilities, truth in _in_blocks(blocks):
         group = np.zeros(len(truth), dtype=np.int64)
-        part, found = node_sums(probabilities, truth, classes, nodes, group, 1, tree=tree, n_bins=n_bins)
+        part, found = node_sums(probabilities, truth, classes, nodes, group=group, n_groups=1, tree=tree, n_bins=n_bins)
         sums += part
         positives += found
     errors = ece_from_bins(*sums[:, 0])
@@ -88,13 +88,16 @@ def node_sums(
     truth: Any,
     classes: Any,
     nodes: Any,
+    *,
     group: np.ndarray,
     n_groups: int,
-    *,
     tree: TermTree,
     n_bins: int = N_BINS,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(3, n_groups, m, n_bins) cells, probability and hits of every node and bin; (n_groups, m) cells at or below."""
+    """(3, n_groups, m, n_bins) cells, probability and hits of every node and bin; (n_groups, m) cells at or below.
+
+    ``probabilities``, ``classes`` and ``nodes`` as in :func:`node_probabilities`; ``group`` (n,) in 0..n_groups.
+    """
     codes, m = tree.codes(truth), len(nodes)
     usable = tree.usable(codes)
     codes, group = codes[usable], group[usable]

@@ -62,7 +62,10 @@ def fpr_at_tpr(score: Any, novel: Any, *, tpr: float = 0.95) -> float:
 
 
 def novelty_scores(score: Any, labels: Any, left_out: Iterable[str]) -> Novelty:
-    """AUROC and FPR95 of ``score`` (n,) for telling cells whose label was left out of training from the others."""
+    """AUROC and FPR95 of ``score`` (n,) for telling cells whose label was left out of training from the others.
+
+    ``labels`` (n,) of all cells; ``left_out`` those that training did not see.
+    """
     left_out = tuple(sorted(left_out))
     novel = np.isin(np.asarray(labels).astype(object), left_out)
     return Novelty(left_out, auroc(score, novel), fpr_at_tpr(score, novel), int(novel.sum()), int((~novel).sum()))

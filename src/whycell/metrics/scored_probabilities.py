@@ -119,7 +119,7 @@ class ProbabilitySums:
             made, wrong = kinds != KINDS.index("unknown"), kinds == KINDS.index("wrong_branch")
             kept = information_kept(truth, call, tree=tree)
             self.sweep[:, :, t] += group_sums(group, g, made, wrong, kept).T
-        sums, positives = node_sums(p, truth, classes, nodes, group, g, tree=tree)
+        sums, positives = node_sums(p, truth, classes, nodes, group=group, n_groups=g, tree=tree)
         for i, node in enumerate(nodes.tolist()):
             self.nodes[node] = self.nodes.get(node, 0) + sums[:, :, i].transpose(1, 0, 2)
             self.positives[node] = self.positives.get(node, 0) + positives[:, i]
