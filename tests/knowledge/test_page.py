@@ -7,7 +7,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "genes-and-labels.md"
 
 
 def test_the_examples_of_the_page() -> None:
-    done = doctest.testfile(str(PAGE), module_relative=False)
+    done = doctest.testfile(str(PAGE), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert done.attempted > 5
     assert done.failed == 0
 
