@@ -15,6 +15,7 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from whycell.data.ranges import StoredArray
 from whycell.data.rows import CsrRows, tidy
@@ -81,8 +82,8 @@ class CscRows:
         for start, stop in self._cuts():
             columns = self._columns.submit(pool, start, stop).result()
             turned = columns.T.tocsr()
-            indices = (turned.indices + np.int32(start)).astype(np.int32, copy=False)
-            strips.append(_Strip(turned.indptr, turned.data, indices) if keep else self._put(turned, indices))
+            arrays = (turned.data, turned.indices) if keep else self._put(turned)
+            strips.append(_Strip(stop - start, turned.indptr, *arrays))
         return strips
 
     def _cuts(self) -> list[tuple[int, int]]:
@@ -92,38 +93,31 @@ class CscRows:
             edges.append(max(reach, edges[-1] + 1))
         return list(pairwise(edges))
 
-    def _put(self, turned: Any, indices: np.ndarray) -> _Strip:
+    def _put(self, turned: Any) -> tuple[_OnDisk, _OnDisk]:
         if self._spill is None:
             self._spill = tempfile.TemporaryFile(prefix="whycell-")  # noqa: SIM115  closed by close()
         at = self._spill.seek(0, os.SEEK_END)
-        self._spill.write(memoryview(turned.data).cast("B"))
-        self._spill.write(memoryview(indices).cast("B"))
+        self._spill.write(turned.data)
+        self._spill.write(turned.indices)
         self._spill.flush()
-        return _Strip(turned.indptr, _OnDisk(self._spill, at), _OnDisk(self._spill, at + turned.data.nbytes, np.int32))
+        return _OnDisk(self._spill, at), _OnDisk(self._spill, at + turned.data.nbytes, np.int32)
 
     def _read(self, start: int, stop: int) -> Any:
         strips = self._strips or []
-        lengths = [np.diff(strip.indptr[start : stop + 1]).astype(np.int64) for strip in strips]
-        indptr = np.zeros(stop - start + 1, dtype=np.int64)
-        np.cumsum(np.sum(lengths, axis=0) if lengths else np.zeros(stop - start, dtype=np.int64), out=indptr[1:])
-        data = np.empty(indptr[-1], dtype=np.float32)
-        indices = np.empty(indptr[-1], dtype=np.int32)
-        begin = indptr[:-1].copy()
-        for strip, length in zip(strips, lengths, strict=True):
+        pieces = [sparse.csr_matrix((stop - start, 0), dtype=np.float32)]
+        for strip in strips:
             low, high = int(strip.indptr[start]), int(strip.indptr[stop])
-            # Where each element of the strip goes: its row's next free place, then one on.
-            shift = begin - (strip.indptr[start:stop].astype(np.int64) - low)
-            to = np.repeat(shift, length) + np.arange(high - low)
-            data[to] = strip.data[low:high]
-            indices[to] = strip.indices[low:high]
-            begin += length
-        return tidy(data, indices, indptr, self.shape[1], self.name)
+            parts = (strip.data[low:high], strip.indices[low:high], strip.indptr[start : stop + 1] - low)
+            pieces.append(sparse.csr_matrix(parts, shape=(stop - start, strip.width)))
+        whole = sparse.hstack(pieces, format="csr", dtype=np.float32)
+        return tidy(whole.data, whole.indices, whole.indptr, self.shape[1], self.name)
 
 
 class _Strip:
-    """Some columns, turned to rows."""
+    """Some neighbouring columns, turned to rows."""
 
-    def __init__(self, indptr: np.ndarray, data: Any, indices: Any) -> None:
+    def __init__(self, width: int, indptr: np.ndarray, data: Any, indices: Any) -> None:
+        self.width = width
         self.indptr = indptr
         self.data = data
         self.indices = indices

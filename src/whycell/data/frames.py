@@ -138,17 +138,15 @@ def _is_text(element: Any) -> bool:
     return element.dtype.kind == "O" and hasattr(element, "asstr")
 
 
-def _plain(values: Any) -> np.ndarray:
+def _plain(values: np.ndarray) -> np.ndarray:
     """Bytes and numpy strings as an object array of str; everything else as it is."""
-    values = np.asarray(values)
     if values.dtype.kind == "S":
-        return np.asarray(np.char.decode(values, "utf-8"), dtype=object)
+        return np.array(np.char.decode(values, "utf-8"), dtype=object)
     if values.dtype.kind in "UT":
         return np.asarray(values, dtype=object)
     if values.dtype.kind == "O":
-        return np.array([_text(v) if isinstance(v, bytes) else v for v in values.ravel()], dtype=object).reshape(
-            values.shape
-        )
+        plain = [_text(v) if isinstance(v, bytes) else v for v in values.ravel()]
+        return np.asarray(plain, dtype=object).reshape(values.shape)
     return values
 
 

@@ -57,8 +57,11 @@ def tidy(data: np.ndarray, indices: np.ndarray, indptr: np.ndarray, n_cols: int,
     FormatError
         Where an index is outside the matrix.
     """
-    if indices.size and (int(indices.min()) < 0 or int(indices.max()) >= n_cols):
-        msg = f"{name} names column {int(indices.max())} but has {n_cols} columns: it is damaged; write it again."
+    unsigned = indices.view(
+        f"u{indices.dtype.itemsize}"
+    )  # a negative index is then a very large one: one pass for both
+    if indices.size and int(unsigned.max()) >= n_cols:
+        msg = f"{name} names column {int(unsigned.max())} but has {n_cols} columns: it is damaged; write it again."
         raise FormatError(msg)
     values = data.astype(np.float32, copy=False)
     matrix = sparse.csr_matrix(
@@ -67,7 +70,7 @@ def tidy(data: np.ndarray, indices: np.ndarray, indptr: np.ndarray, n_cols: int,
     )
     if not matrix.has_canonical_format:
         matrix.sum_duplicates()
-    if np.count_nonzero(matrix.data) != matrix.data.size:
+    if not matrix.data.all():
         matrix.eliminate_zeros()
     matrix.has_canonical_format = True
     return matrix
