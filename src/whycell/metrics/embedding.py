@@ -10,7 +10,7 @@ __all__ = ["ami", "ari", "batch_mixing", "silhouette"]
 
 
 def ari(a: Any, b: Any) -> float:
-    """Adjusted Rand index of groupings ``a`` and ``b``: 1 the same, 0 by chance. Source: Hubert and Arabie 1985 (scikit-learn)."""
+    """Adjusted Rand index of groupings ``a`` and ``b``: 1 the same, 0 by chance. Source: Hubert and Arabie 1985."""
     from sklearn.metrics import adjusted_rand_score
 
     return float(adjusted_rand_score(a, b))

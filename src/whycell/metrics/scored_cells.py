@@ -21,11 +21,11 @@ _MOST_THRESHOLDS = 200
 
 def cell_measures(cells: ScoredCells, *, tree: TermTree) -> dict[str, Measure]:
     """Calibration of leaf and call, AURC, information kept at 5 % error, and novelty; what lacks numbers is absent."""
-    line = cells[cells.on_branch]
     found: dict[str, Measure] = {}
-    rows, correct = leaf_verdict(line, tree=tree)
-    if len(rows) and not np.isnan(line.leaf_confidence[rows]).any():
-        found.update(_leaf_calibration(line[rows], correct))
+    rows, correct = leaf_verdict(cells, tree=tree)
+    if len(rows) and not np.isnan(cells.leaf_confidence[rows]).any():
+        found.update(_leaf_calibration(cells[rows], correct))
+    line = cells[cells.on_branch]
     if len(line.truth) and not np.isnan(line.confidence).any():
         found.update(_call_calibration(line, tree))
         found["information_kept_at_5"] = _confidence_sweep(line, tree)
@@ -46,8 +46,13 @@ def verdict(truth: np.ndarray, answer: np.ndarray, *, tree: TermTree) -> tuple[n
 
 
 def leaf_verdict(cells: ScoredCells, *, tree: TermTree) -> tuple[np.ndarray, np.ndarray]:
-    """:func:`verdict` of the leaves."""
-    return verdict(cells.truth, cells.leaf, tree=tree)
+    """Rows whose truth is a trained class, and whether the leaf is that very class: the cells and hits of ``accuracy``.
+
+    Strict on purpose, so that mean confidence, accuracy and calibration speak of one thing; a leaf above or below the
+    truth is a miss here.
+    """
+    rows = np.flatnonzero(cells.trained & tree.usable(cells.leaf))
+    return rows, cells.leaf[rows] == cells.truth[rows]
 
 
 def _binned(group: np.ndarray, g: int, at: np.ndarray, *columns: np.ndarray) -> np.ndarray:
