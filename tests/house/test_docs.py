@@ -38,3 +38,10 @@ def test_every_column_and_flag_is_explained() -> None:
     page = (ROOT / "docs" / "output.md").read_text(encoding="utf-8")
     assert [name for name in ObsKeys().all() if f"`{name}`" not in page] == []
     assert [word for word, meaning in FLAGS.items() if f"| `{word}` | {meaning} |" not in page] == []
+
+
+def test_every_page_is_reached_from_the_index() -> None:
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    assert [page.name for page in sorted((ROOT / "docs").glob("*.md")) if f"({page.name})" not in index[1:]] == [
+        "index.md"
+    ]

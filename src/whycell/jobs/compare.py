@@ -24,7 +24,8 @@ def compare(a: Path | str, b: Path | str, *, seed: int = 0) -> pd.DataFrame:
     """Paired differences of every score that needs calls and confidences, first minus second.
 
     Both folders, ``a`` and ``b``, must have tested the same cells against the same truths: where both carry a split's
-    hash, the hashes must agree. Models of one name are compared; two folders with one model each are compared whatever its name.
+    hash, the hashes must agree. Models of one name are compared; two folders with one model each are compared
+    whatever its name.
 
     Returns
     -------

@@ -20,7 +20,7 @@ from whycell.metrics.scored_probabilities import ProbabilitySums, merged_classes
 from whycell.metrics.tree import TermTree
 from whycell.models.backoff import OWN_CLASS, class_term, own_classes
 
-__all__ = ["CALL_TABLE", "FoldProbabilities", "Tested", "cross_fit", "tree_for", "truth_terms"]
+__all__ = ["CALL_TABLE", "FoldProbabilities", "Tested", "cross_fit", "fit_rows", "tree_for", "truth_terms"]
 
 #: Columns of the table of calls, one row a (model, cell).
 CALL_TABLE = (
