@@ -51,10 +51,10 @@ def aurc(confidence: Any, correct: Any) -> float:
 def conformal_threshold(true_probability: Any, *, error: float = 0.1) -> float:
     """The probability down to which a class must be kept so that the truth is kept with chance 1 - ``error``.
 
-    With scores 1 - ``true_probability`` (n,) on cells that training did not see, the threshold is 1 - the
-    ceil((n + 1)(1 - error))-th smallest score; 0 (keep everything) where n is too small for that. Source: split
-    conformal prediction (Vovk 2005; the LAC score of Sadinle et al. 2019). Valid where new cells are exchangeable with these, which new donors are not
-    quite: hence the coverage measured on held-out donors is what a report shows.
+    With scores 1 - ``true_probability`` (n,) on cells that training did not see, the threshold is 1 - the ceil((n +
+    1)(1 - error))-th smallest score; 0 (keep everything) where n is too small for that. Source: split conformal
+    prediction (Vovk 2005; the LAC score of Sadinle et al. 2019). Valid where new cells are exchangeable with these,
+    which new donors are not quite: hence the coverage measured on held-out donors is what a report shows.
     """
     scores = np.sort(1 - np.asarray(true_probability, dtype=np.float64))
     rank = int(np.ceil((len(scores) + 1) * (1 - error) - 1e-9))
