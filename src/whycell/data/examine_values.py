@@ -176,7 +176,10 @@ _OTHER = {
 def _welcome(chosen: Look) -> Finding:
     kind = chosen.kind
     if kind.guess:
-        message = f"{chosen.where} holds neither whole numbers nor a logarithm; these look like corrected counts: {kind.reason}."
+        message = (
+            f"{chosen.where} holds neither whole numbers nor a logarithm; these look like corrected counts: "
+            f"{kind.reason}."
+        )
         cure = "Read as they are, which is right for corrected counts. If they are something else, give raw counts."
         return Finding("corrected_counts", "warning", message, cure)
     code, level, cure, mended = _WELCOME[kind.kind]

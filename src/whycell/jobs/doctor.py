@@ -33,18 +33,19 @@ def doctor(path: Any, *, model: str | Path | None = None) -> Diagnosis:
     Diagnosis
         With one error finding, ``missing_file``, ``truncated_file`` or ``not_h5ad``, where it cannot be read.
     """
-    model_genes = None if model is None else _genes_of(model)
+    genes, species = (None, "human") if model is None else _known_to(model)
     try:
         with open_cells(path) as cells:
-            return examine(cells, model_genes=model_genes)
+            return examine(cells, model_genes=genes, species=species)
     except FormatError as error:
         return Diagnosis((_unreadable(path, str(error)),))
 
 
-def _genes_of(model: str | Path) -> Sequence[str]:
-    from whycell.jobs.models import card
+def _known_to(model: str | Path) -> tuple[Sequence[str], str]:
+    from whycell.jobs.models import card  # lists the models at hand, which takes longer than most files
 
-    return [str(gene) for gene in card(str(model))["genes"]]
+    about = card(str(model))
+    return [str(gene) for gene in about["genes"]], str(about.get("species", "human"))
 
 
 def _unreadable(path: Any, message: str) -> Finding:
