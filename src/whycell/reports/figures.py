@@ -172,6 +172,8 @@ def intervals(frame: pd.DataFrame, *, zero: bool = False, columns: int = 3) -> F
         axes.set_ylim(-0.6, len(models) - 0.4)
         axes.locator_params(axis="x", nbins=5)
         _keep_near(axes, value, low, high, zero=zero)
+        if not zero and np.nanmin(value) >= 0:
+            axes.set_xlim(left=max(axes.get_xlim()[0], -0.02 * axes.get_xlim()[1]))  # shares have no left of zero
         axes.set_title(words(metrics[k]), loc="left", fontsize=9, color=INK)
         if zero:
             axes.axvline(0, color=INK, linewidth=0.8)
@@ -225,7 +227,9 @@ def reliability(curves: Mapping[str, pd.DataFrame], *, columns: int = 4) -> Figu
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
         axes.plot(curve["confidence"], curve["accuracy"], color="#0b6068", linewidth=1.2)
         area = 6 + 90 * curve["n"] / max(float(curve["n"].sum()), 1)
-        axes.scatter(curve["confidence"], curve["accuracy"], s=area, color="#0b6068", linewidths=0, zorder=3)
+        axes.scatter(
+            curve["confidence"], curve["accuracy"], s=area, color="#0b6068", linewidths=0, zorder=3, clip_on=False
+        )
         axes.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal", xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
         axes.set_title(_shown(name, 30), loc="left", fontsize=9, color=INK)
         if k // columns == rows - 1 or k + columns >= len(curves):
@@ -247,7 +251,14 @@ def risk_coverage(curves: Mapping[str, pd.DataFrame]) -> Figure:
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     axes = _axes(figure, grid="y")[0]
     colours = colours_by_name(curves)
+    ends = {name: float(curve["risk"].iloc[-1]) for name, curve in curves.items()}
+    top = 4 * float(np.median(list(ends.values()))) if len(ends) > 2 else np.inf
     for k, (name, curve) in enumerate(curves.items()):
+        if ends[name] > top > 0:  # a majority vote would squeeze the others
+            axes.plot(
+                [], [], color=colours[name], linewidth=1.3, label=f"{_shown(name)} (above: ends at {ends[name]:.2f})"
+            )
+            continue
         step = max(len(curve) // 400, 1)  # a curve of a million cells has a point a cell
         thin = pd.concat([curve.iloc[::step], curve.iloc[-1:]])
         style: Any = {"color": colours[name], "linewidth": 2.2 if k == 0 else 1.3, "zorder": 4 if k == 0 else 3}
