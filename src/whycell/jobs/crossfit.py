@@ -19,6 +19,7 @@ from whycell.metrics.decomposition import deepest_trained, trained_reach
 from whycell.metrics.scored_probabilities import ProbabilitySums, merged_classes
 from whycell.metrics.tree import TermTree
 from whycell.models.backoff import OWN_CLASS, class_term, own_classes
+from whycell.models.baselines import Baseline
 
 __all__ = ["CALL_TABLE", "FoldProbabilities", "Tested", "cross_fit", "fit_rows", "tree_for", "truth_terms"]
 
@@ -143,10 +144,10 @@ def cross_fit(
             model = build(spec, seed=seed, threads=threads, device=device)
             model = fit_rows(model, references, train, ontology=ontology)
             X = references.X[fold.test]
-            called = model.call(X, genes=references.genes).reset_index(drop=True)
             values, columns = model.predict_proba(X, genes=references.genes)
+            called = model.call_from(values) if isinstance(model, Baseline) else model.call(X, genes=references.genes)
             terms = np.array([class_term(str(c), references.label_ids.get(str(c), "")) for c in columns], dtype=object)
-            frames.append(_frame(spec.name, references, fold, called, labels[train], tree))
+            frames.append(_frame(spec.name, references, fold, called.reset_index(drop=True), labels[train], tree))
             probabilities.append(FoldProbabilities(place[fold.test], np.asarray(values, dtype=np.float32), terms))
             step.advance()
     order = np.argsort(np.concatenate([p.rows for p in probabilities]), kind="stable")

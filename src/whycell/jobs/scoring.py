@@ -173,9 +173,8 @@ def _per_group(name: str, cells: ScoredCells, tree: TermTree) -> pd.DataFrame:
 
 
 def _curves(cells: ScoredCells, tree: TermTree) -> dict[str, pd.DataFrame]:
-    line = cells[cells.on_branch]
-    rows, correct = leaf_verdict(line, tree=tree)
-    confidence = line.leaf_confidence[rows]
+    rows, correct = leaf_verdict(cells, tree=tree)
+    confidence = cells.leaf_confidence[rows]
     if not len(rows) or np.isnan(confidence).any():
         return {}
     curve = risk_coverage(confidence, correct)

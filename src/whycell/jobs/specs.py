@@ -92,10 +92,11 @@ def build(spec: Spec, *, seed: int = 0, threads: int = 1, device: str = "auto") 
     module, name = MODELS[spec.model]
     kind = getattr(importlib.import_module(module), name)
     common: dict[str, Any] = {"seed": seed, "threads": threads}
-    if spec.model == "whycell":
-        common["device"] = device
     try:
-        model = kind(**{**common, **spec.parameters})
+        if spec.model == "whycell":
+            model = kind(**common, device=device, parameters=spec.parameters)
+        else:
+            model = kind(**{**common, **spec.parameters})
     except TypeError as error:
         msg = f"the model {spec.model!r} does not take all of: {', '.join(spec.parameters)} ({error})"
         raise UsageError(msg) from error

@@ -75,7 +75,11 @@ class Baseline:
 
     def call(self, X: sparse.csr_matrix, *, genes: np.ndarray) -> pd.DataFrame:
         """Calls by the generic back-off; novelty is 1 - the largest probability."""
-        return self.backoff_.call(self.predict_proba(X, genes=genes)[0], threshold=self.threshold)
+        return self.call_from(self.predict_proba(X, genes=genes)[0])
+
+    def call_from(self, probabilities: np.ndarray) -> pd.DataFrame:
+        """Calls from probabilities that are known already, so that a cell is not asked for twice."""
+        return self.backoff_.call(probabilities, threshold=self.threshold)
 
     def _fit(self, X: sparse.csr_matrix, codes: np.ndarray) -> None:
         raise NotImplementedError
