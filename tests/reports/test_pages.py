@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whycell.reports.annotation import annotation_page, type_table
+from whycell.reports.card import card_parts
 from whycell.reports.evaluation import evaluation_page
 from whycell.reports.page import json_block
 from whycell.reports.palette import QUALITATIVE, colours_by_name
@@ -171,3 +172,29 @@ def test_a_term_stands_once_under_its_first_parent() -> None:
     (both,) = top["children"][0]["children"]
     assert (both["name"], both["also"]) == ("both", ["right"])
     assert top["children"][1]["children"] == []
+
+
+def test_a_card_of_the_typer_is_put_into_words() -> None:
+    card = {
+        "classes": [
+            {"label": "B", "term_id": "CL:0000236", "name": "B cell"},
+            {"label": "odd", "term_id": "", "name": ""},
+        ],
+        "labels": [{"label": "B", "cells": 12}],
+        "trained_on": {"cells": 5000, "studies": ["kang"], "donors": 8},
+        "calibration": {"groups": 8, "threshold": 0.8},
+        "held_out": {"unit": "donors", "cells": 5000, "accuracy": 0.94, "ece": 0.01},
+        "warnings": ["not tested on a new study"],
+    }
+    parts = card_parts(card, name="mine")
+    assert parts["name"] == "mine"
+    assert parts["tested"].startswith(
+        "It was tested on 5,000 cells of 8 donors, each left out of training in turn: 94.0 %"
+    )
+    assert parts["limits"] == ["not tested on a new study"]
+    assert [c["name"] for c in parts["scores"]["columns"]] == ["score", "held-out donors"]
+    assert [[c["text"] for c in row] for row in parts["classes"]["rows"]] == [
+        ["B", "CL:0000236 B cell", "12"],
+        ["odd", "–", "0"],
+    ]
+    assert "random" in card_parts(card | {"held_out": {"unit": "random cells"}})["tested"]

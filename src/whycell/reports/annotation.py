@@ -55,7 +55,7 @@ def annotation_page(result: Annotation) -> str:
         "findings": _sorted_findings(result.findings),
         "flags": _flags(result.calls["flag"]),
         "clusters": _clusters(result.calls),
-        "card": card_parts(result.card),
+        "card": card_parts(result.card, name=_model_name(result)),
         "provenance": result.provenance,
         "data": json_block("cells", cells),
         "types_tsv": json_block("types-tsv", tsv(types)),
@@ -115,6 +115,12 @@ def _title(result: Annotation) -> str:
     if isinstance(given, dict):
         given = given.get("name") or given.get("path") or "cells"
     return re.split(r"[\\/]", str(given))[-1] or "cells"
+
+
+def _model_name(result: Annotation) -> str:
+    model = result.provenance.get("model")
+    model = model.get("name") or model.get("path") if isinstance(model, dict) else model
+    return re.split(r"[\\/]", str(model or "").rstrip("\\/"))[-1] or "an unnamed model"
 
 
 def _has_flag(flags: pd.Series, word: str) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from whycell.reports.page import table
-from whycell.reports.text import DASH, interval, plain, sentence, words
+from whycell.reports.text import DASH, count, interval, percent, plain, sentence, words
 
 __all__ = ["card_parts", "score_tables"]
 
@@ -24,8 +24,11 @@ _LICENCES = ("licences", "licenses", "licence", "license")
 _QUIET = ("classes", "genes", "class_term_ids", "labels", "label_map", "gene_ids", "hashes", "fingerprints")
 
 
-def card_parts(card: Mapping[str, Any]) -> dict[str, Any]:
-    """Sort a ``card`` into ``name, about, tested, scores, trained, limits, licences, facts`` and ``json``."""
+def card_parts(card: Mapping[str, Any], *, name: str = "unnamed model") -> dict[str, Any]:
+    """Sort a ``card`` into what a reader asks: what was it tested on, what taught it, what does it not know.
+
+    ``name`` is shown for a card that has none.
+    """
     used: set[str] = set()
 
     def take(keys: tuple[str, ...]) -> Any:
@@ -36,12 +39,13 @@ def card_parts(card: Mapping[str, Any]) -> dict[str, Any]:
         return None
 
     parts = {
-        "name": take(_NAME) or "unnamed model",
+        "name": take(_NAME) or name,
         "about": take(_ABOUT),
-        "tested": take(_TESTED),
+        "tested": take(_TESTED) or _tested(card),
         "scores": score_tables(take(_SCORES)),
         "trained": _listing(take(_TRAINED)),
-        "limits": _lines(take(_LIMITS)),
+        "limits": [*(_lines(take(_LIMITS)) or []), *(_lines(take(("warnings",))) or [])],
+        "classes": _classes(card),
         "licences": _lines(take(_LICENCES)),
     }
     facts = [(words(k), _short(v)) for k, v in card.items() if k not in used and k not in _QUIET]
@@ -55,15 +59,49 @@ def score_tables(scores: Any) -> dict[str, Any] | None:
     """``scores`` as ``{split: {metric: score}}``, or of one split alone, as a table with a column a split."""
     if not isinstance(scores, Mapping) or not scores:
         return None
+    unit = scores.get("unit")
+    scores = {k: v for k, v in scores.items() if k != "unit"}
     splits = {k: v for k, v in scores.items() if isinstance(v, Mapping) and "value" not in v}
     loose = {k: v for k, v in scores.items() if k not in splits}
     if loose:
-        splits = {"held out": loose} | splits
+        splits = {f"held-out {unit}" if unit else "held out": loose} | splits
     metrics = list(dict.fromkeys(m for s in splits.values() for m in s))
     columns: dict[str, list[str]] = {"score": [words(m) for m in metrics]}
     for split, values in splits.items():
         columns[words(split)] = [interval(values[m]) if m in values else DASH for m in metrics]
     return table(pd.DataFrame(columns))
+
+
+def _tested(card: Mapping[str, Any]) -> str | None:
+    """A sentence for a card that holds scores but no words about them."""
+    scores = card.get("held_out")
+    if not isinstance(scores, Mapping) or not isinstance(scores.get("unit"), str):
+        return None
+    groups = card["calibration"].get("groups") if isinstance(card.get("calibration"), Mapping) else None
+    cells = f"{count(scores['cells'])} cells" if "cells" in scores else "cells"
+    among = f"{groups} {scores['unit']}" if groups else str(scores["unit"])
+    if "random" in scores["unit"]:
+        told = f"It was tested on {cells} held out at random, so on no donor that training had not seen"
+    else:
+        told = f"It was tested on {cells} of {among}, each left out of training in turn"
+    right = scores.get("accuracy")
+    return f"{told}: {percent(right)} were given the right class." if isinstance(right, float) else f"{told}."
+
+
+def _classes(card: Mapping[str, Any]) -> dict[str, Any] | None:
+    classes = card.get("classes")
+    if not isinstance(classes, (list, tuple)) or not all(isinstance(c, Mapping) for c in classes) or not classes:
+        return None
+    learned = {c.get("label"): c.get("cells") for c in card.get("labels", ()) if isinstance(c, Mapping)}
+    rows = [
+        {
+            "class": str(c.get("label", "")),
+            "Cell Ontology": " ".join(str(c.get(k) or "") for k in ("term_id", "name")).strip() or DASH,
+            "cells with this very label": learned.get(c.get("label"), 0),
+        }
+        for c in classes
+    ]
+    return table(pd.DataFrame(rows))
 
 
 def _listing(value: Any) -> dict[str, Any] | list[str] | None:

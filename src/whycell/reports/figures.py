@@ -16,7 +16,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from whycell._keys import UNKNOWN
-from whycell.reports.palette import INK, MUTED, RULE, colours_by_name
+from whycell.reports.palette import ACCENT, INK, MUTED, RULE, colours_by_name
 from whycell.reports.text import natural, words
 
 __all__ = [
@@ -165,7 +165,7 @@ def intervals(frame: pd.DataFrame, *, zero: bool = False, columns: int = 3) -> F
         for y in range(len(models)):
             if not np.isfinite(value[y]):
                 continue
-            colour = "#0b6068" if told[y] else "#8b969c"
+            colour = ACCENT if told[y] else MUTED
             axes.plot([low[y], high[y]], [y, y], color=colour, linewidth=1.6, solid_capstyle="round")
             axes.plot(value[y], y, "o", color=colour, markersize=4.2)
         axes.set_yticks(range(len(models)), [_shown(m, 34) for m in models] if k % columns == 0 else [""] * len(models))
@@ -225,10 +225,10 @@ def reliability(curves: Mapping[str, pd.DataFrame], *, columns: int = 4) -> Figu
         name, curve = list(curves.items())[k]
         curve = curve[curve["n"] > 0]
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
-        axes.plot(curve["confidence"], curve["accuracy"], color="#0b6068", linewidth=1.2)
+        axes.plot(curve["confidence"], curve["accuracy"], color=ACCENT, linewidth=1.2)
         area = 6 + 90 * curve["n"] / max(float(curve["n"].sum()), 1)
         axes.scatter(
-            curve["confidence"], curve["accuracy"], s=area, color="#0b6068", linewidths=0, zorder=3, clip_on=False
+            curve["confidence"], curve["accuracy"], s=area, color=ACCENT, linewidths=0, zorder=3, clip_on=False
         )
         axes.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal", xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
         axes.set_title(_shown(name, 30), loc="left", fontsize=9, color=INK)

@@ -19,7 +19,7 @@ import pandas as pd
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from whycell.reports.palette import INK, MUTED, RULE
+from whycell.reports.palette import ACCENT, INK, MUTED, RULE
 from whycell.reports.text import DASH, count, decimal, percent, plain, sentence, term_url, tsv, words
 
 __all__ = ["inline_svg", "json_block", "pack_uint16", "render", "table"]
@@ -81,7 +81,12 @@ def inline_svg(figure: Figure, *, label: str, prefix: str) -> Markup:
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg, count=2)
     svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
     svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}-", svg)
-    for ours, theirs in ((INK, "var(--ink)"), (MUTED, "var(--muted)"), (RULE, "var(--rule)")):
+    for ours, theirs in (
+        (INK, "var(--ink)"),
+        (MUTED, "var(--muted)"),
+        (RULE, "var(--rule)"),
+        (ACCENT, "var(--accent)"),
+    ):
         svg = svg.replace(ours, theirs)
     head = f'<svg class="figure" role="img" aria-label="{escape(label)}"'
     return Markup(svg.replace("<svg", head, 1))

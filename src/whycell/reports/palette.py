@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-__all__ = ["BRANCH", "INK", "MUTED", "QUALITATIVE", "RULE", "UNKNOWN_GREY", "colours_by_name"]
+__all__ = ["ACCENT", "BRANCH", "INK", "MUTED", "QUALITATIVE", "RULE", "UNKNOWN_GREY", "colours_by_name"]
 
 QUALITATIVE: tuple[str, ...] = (
     "#0072b2",
@@ -88,10 +88,11 @@ BRANCH: dict[str, str] = {
     "unknown": UNKNOWN_GREY,
 }
 
-# The three colours of figures; ``page.inline_svg`` turns them into the page's own, so that figures follow dark mode.
+# The colours of figures; ``page.inline_svg`` turns them into the page's own, so that figures follow dark mode.
 INK = "#1d2429"
 MUTED = "#5d6971"
 RULE = "#e3dfd6"
+ACCENT = "#0b6068"
 
 
 def colours_by_name(names: Iterable[str], *, grey: Iterable[str] = ()) -> dict[str, str]:
