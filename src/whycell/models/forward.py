@@ -1,0 +1,54 @@
+"""The trained heads in plain numpy, so that typing a file needs no torch, and gives the same bytes everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy.special import erf
+
+__all__ = ["ensemble_logits", "head_logits", "softmax"]
+
+_SQRT_HALF = np.float32(0.7071067811865476)
+
+
+def head_logits(x: np.ndarray, head: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Logits of one head.
+
+    Parameters
+    ----------
+    x
+        (n_cells, n_inputs) float32.
+    head
+        Weights as ``models.fit.train_heads`` returns them.
+
+    Returns
+    -------
+    (n_cells, n_outputs) float32
+    """
+    hidden = x @ head["hidden"] + head["hidden_bias"]
+    hidden -= hidden.mean(axis=1, keepdims=True)
+    hidden /= np.sqrt((hidden**2).mean(axis=1, keepdims=True) + np.float32(1e-5))
+    hidden = hidden * head["gain"] + head["shift"]
+    hidden *= np.float32(0.5) * (1 + erf(hidden * _SQRT_HALF))
+    return x @ head["linear"] + head["bias"] + hidden @ head["out"]
+
+
+def ensemble_logits(x: np.ndarray, heads: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
+    """Mean of the members' log-probabilities (n_cells, n_outputs): a geometric mean, up to a constant a cell."""
+    total = 0.0
+    for head in heads:
+        logits = head_logits(x, head)
+        total = total + logits - _log_sum_exp(logits)
+    return np.asarray(total / len(heads), dtype=np.float32)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Rows sum to one, float64."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
+
+
+def _log_sum_exp(logits: np.ndarray) -> np.ndarray:
+    top = logits.max(axis=1, keepdims=True)
+    return np.asarray(top + np.log(np.exp(logits - top).sum(axis=1, keepdims=True)))

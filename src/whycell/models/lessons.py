@@ -1,0 +1,240 @@
+"""One training of everything: the model proper, and one model for each fold that calibrates it, side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.sparse as sp
+
+from whycell.compute import Talk
+from whycell.encode.cells import Encoder, Gaps
+from whycell.models.calibrate import Folds
+from whycell.models.fit import Lesson, train_heads
+from whycell.models.projection import balance, learn_encoder
+from whycell.models.views import chimeras, draw_gaps, views
+
+__all__ = ["Cells", "Learned", "Recipe", "learn"]
+
+_MOST_FOR_NOVELTY = 8_000
+_KNOWN = 2_000
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The numbers of a training, all in one place; the defaults were chosen on donors and studies held out.
+
+    Parameters
+    ----------
+    n_components
+        Principal components.
+    target
+        Size to which a cell is scaled before the logarithm; 0 where the values are normalised already.
+    shift
+        Standard deviation of the log factor on each gene in simulated laboratories, used where studies differ.
+    n_members
+        Networks averaged.
+    n_hidden, dropout, weight_decay, learning_rate, epochs, batch, max_steps
+        Of the networks and their training.
+    """
+
+    n_components: int = 50
+    target: float = 1e4
+    shift: float = 0.0
+    n_members: int = 2
+    n_hidden: int = 128
+    dropout: float = 0.3
+    weight_decay: float = 1e-2
+    learning_rate: float = 2e-3
+    epochs: float = 14
+    batch: int = 256
+    max_steps: int = 1_500
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The training cells, reduced to the model's genes.
+
+    Parameters
+    ----------
+    values
+        (n_cells, n_genes) linear values.
+    study, donor
+        (n_cells,) int codes; rows of ``measured`` for the study.
+    measured
+        (n_studies, n_genes) bool.
+    kind
+        (n_cells,) int, row of ``meanings``.
+    meanings
+        (n_kinds, n_leaves) bool.
+    """
+
+    values: sp.csr_matrix
+    study: np.ndarray
+    donor: np.ndarray
+    measured: np.ndarray
+    kind: np.ndarray
+    meanings: np.ndarray
+
+    def rows(self, rows: np.ndarray) -> Cells:
+        """Some of the cells; studies without cells stay in ``measured``."""
+        present, study = np.unique(self.study[rows], return_inverse=True)
+        return Cells(self.values[rows], study, self.donor[rows], self.measured[present], self.kind[rows], self.meanings)
+
+    @property
+    def leaves_taught(self) -> np.ndarray:
+        """(n_leaves,) bool, leaves that some cell may be."""
+        return np.asarray(self.meanings[np.unique(self.kind)].any(axis=0))
+
+
+@dataclass(frozen=True)
+class Learned:
+    """One trained model, not yet calibrated.
+
+    Parameters
+    ----------
+    encoder
+        Scaled so that coordinates have a mean standard deviation of one.
+    unit
+        What the directions were divided by.
+    heads
+        Weights of the members.
+    novelty_head
+        Weights of the network that tells real cells from chimeras, or ``None``.
+    known
+        (n_known, n_directions) coordinates of some training cells.
+    taught
+        (n_leaves,) bool, leaves that some training cell may be.
+    meanings_taught
+        (n_taught, n_leaves) bool, what the labels of its training cells mean.
+    """
+
+    encoder: Encoder
+    unit: float
+    heads: list[dict[str, np.ndarray]]
+    novelty_head: dict[str, np.ndarray] | None
+    known: np.ndarray
+    taught: np.ndarray
+    meanings_taught: np.ndarray
+
+    def encode(self, values: sp.csr_matrix, columns: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Coordinates (n, d) and facts (n, 3): sum, genes detected, squared distance outside the directions."""
+        x, facts = self.encoder.encode(values, columns, gaps=Gaps(seen[None]))
+        inside = self.unit**2 * (x.astype(np.float64) ** 2).sum(axis=1)
+        facts[:, 2] = np.maximum(facts[:, 2] - inside, 0.0)
+        return x, facts
+
+    def coverage(self, seen: np.ndarray) -> float:
+        """Share of what the model reads that lies on the genes seen: loadings weighed by the mean values."""
+        weight = (self.encoder.directions.astype(np.float64) ** 2).sum(axis=1) * (self.encoder.mean + 1e-3)
+        return float(max(weight[seen].sum() / weight.sum(), 1e-3))
+
+
+def learn(
+    cells: Cells, folds: Folds, recipe: Recipe, *, seed: int, device: str = "cpu", talk: Talk | None = None
+) -> tuple[Learned, dict[int, Learned]]:
+    """Train on all cells, and once more without each fold.
+
+    Returns
+    -------
+    The model, and by fold the model that did not see it. Only the first two folds carry a novelty head.
+    """
+    talk = talk or Talk()
+    numbers = [int(k) for k in np.unique(folds.fold)]
+    groups = [cells, *(cells.rows(np.flatnonzero(folds.fold != k)) for k in numbers)]
+    rngs = [np.random.default_rng([seed, i]) for i in range(len(groups))]
+    prepared = [_prepare(group, recipe, rng) for group, rng in zip(groups, rngs, strict=True)]
+    width = min(encoder.directions.shape[1] for encoder, _, _ in prepared)
+    prepared = [(_narrow(encoder, width), unit, w) for encoder, unit, w in prepared]
+    lessons = []
+    for group, (encoder, _, weights), rng in zip(groups, prepared, rngs, strict=True):
+        seen = views(encoder, group.values, group.study, group.measured, shift=recipe.shift, rng=rng)
+        lessons += [Lesson(seen, group.kind, group.meanings, weights)] * recipe.n_members
+    heads = _train(lessons, recipe, seed=seed, device=device, talk=talk)
+    wanting = [0, 1, 2][: len(groups)]
+    doubts = [_novelty_lesson(groups[i], prepared[i][0], rngs[i]) for i in wanting]
+    brief = replace(recipe, epochs=4.0, batch=2 * recipe.batch)
+    doubters = dict(zip(wanting, _train(doubts, brief, seed=seed + 1, device=device, talk=talk), strict=True))
+    learned = []
+    for i, group in enumerate(groups):
+        own = heads[i * recipe.n_members : (i + 1) * recipe.n_members]
+        taught = group.leaves_taught
+        for head in own:
+            head["bias"] = np.where(taught, head["bias"], np.float32(-1e4)).astype(np.float32)
+        encoder, unit, _ = prepared[i]
+        known = lessons[i * recipe.n_members].views[0]
+        some = np.sort(rngs[i].permutation(len(known))[:_KNOWN])
+        learned.append(
+            Learned(
+                encoder, unit, own, doubters.get(i), known[some].copy(), taught, group.meanings[np.unique(group.kind)]
+            )
+        )
+    return learned[0], dict(zip(numbers, learned[1:], strict=True))
+
+
+def _train(lessons: list[Lesson], recipe: Recipe, *, seed: int, device: str, talk: Talk) -> list[dict[str, np.ndarray]]:
+    return train_heads(
+        lessons,
+        n_hidden=recipe.n_hidden,
+        dropout=recipe.dropout,
+        weight_decay=recipe.weight_decay,
+        learning_rate=recipe.learning_rate,
+        epochs=recipe.epochs,
+        batch=recipe.batch,
+        max_steps=recipe.max_steps,
+        seed=seed,
+        device=device,
+        talk=talk,
+    )
+
+
+def _prepare(cells: Cells, recipe: Recipe, rng: np.random.Generator) -> tuple[Encoder, float, np.ndarray]:
+    weights = balance(cells.study, cells.donor, cells.kind)
+    encoder = learn_encoder(
+        cells.values,
+        cells.study,
+        cells.measured,
+        kind=cells.kind,
+        weights=weights,
+        n_components=recipe.n_components,
+        target=recipe.target,
+        rng=rng,
+    )
+    columns = np.arange(cells.values.shape[1], dtype=np.int32)
+    x, _ = encoder.encode(cells.values, columns, gaps=Gaps(cells.measured), pattern=cells.study)
+    unit = float(x.std(axis=0).mean()) or 1.0
+    scaled = Encoder(encoder.mean, encoder.share, (encoder.directions / np.float32(unit)), encoder.target)
+    return scaled, unit, weights
+
+
+def _narrow(encoder: Encoder, width: int) -> Encoder:
+    return Encoder(encoder.mean, encoder.share, np.ascontiguousarray(encoder.directions[:, :width]), encoder.target)
+
+
+def _novelty_lesson(cells: Cells, encoder: Encoder, rng: np.random.Generator) -> Lesson:
+    """Real cells against chimeras, as they are and through gaps."""
+    n_cells = cells.values.shape[0]
+    some = cells.rows(np.sort(rng.permutation(n_cells)[:_MOST_FOR_NOVELTY]))
+    n = some.values.shape[0]
+    columns = np.arange(some.values.shape[1], dtype=np.int32)
+    both = []
+    for share_hidden in ((0.0, 0.0), (0.0, 0.0), (0.0, 0.9)):
+        gaps = draw_gaps(some.measured, share_hidden=share_hidden, shift=0.0, n_patterns=48, rng=rng)
+        real, _ = encoder.encode(some.values, columns, gaps=gaps, pattern=some.study * 48 + rng.integers(48, size=n))
+        made = [
+            chimeras(
+                encoder,
+                some.values,
+                some.study,
+                some.measured,
+                some.kind,
+                n=n,
+                by_module=by_module,
+                share_hidden=share_hidden,
+                rng=rng,
+            )
+            for by_module in (False, True)
+        ]
+        both.append(np.concatenate([real, *made]))
+    meaning = np.repeat([0, 1], [n, 2 * n])
+    return Lesson(np.stack(both), meaning, np.eye(2, dtype=bool), np.ones(3 * n))

@@ -1,0 +1,222 @@
+"""A saved model: a folder of ``weights.safetensors`` and ``about.json``. Nothing in it can run code.
+
+``about.json`` carries the digest of the weights and of itself, so that a truncated, edited or foreign folder is refused
+in one sentence before anything is computed with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from whycell.encode.cells import Encoder
+from whycell.errors import ModelError, OutputError
+from whycell.models.answer import Answerer, Norms
+from whycell.models.leaves import LeafSpace
+from whycell.models.lessons import Learned
+from whycell.models.novelty import NoveltyModel
+from whycell.models.tested import Calibration
+
+__all__ = ["FORMAT", "KIND", "fingerprint", "load", "read_card", "save"]
+
+KIND = "whycell.CellTyper"
+FORMAT = 1
+_WEIGHTS, _ABOUT = "weights.safetensors", "about.json"
+
+
+def save(answerer: Answerer, about: Mapping[str, Any], folder: Path, *, force: bool = False) -> Path:
+    """Write a model to a folder of its own, whole or not at all.
+
+    Parameters
+    ----------
+    answerer
+        The model.
+    about
+        Its card; plain values.
+    folder
+        Where to; must not exist unless ``force``.
+    force
+        Replace a model that is there. A folder that holds anything else is never replaced.
+
+    Raises
+    ------
+    OutputError
+        Where the folder exists and may not be replaced.
+    """
+    if folder.exists():
+        ours = folder.is_dir() and {p.name for p in folder.iterdir()} <= {_WEIGHTS, _ABOUT, "run.json"}
+        if not force or not ours:
+            cure = "use --force to replace it" if ours else "choose another name: it holds other files"
+            msg = f"{folder} exists already; {cure}."
+            raise OutputError(msg)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    weights = save_tensors(_tensors(answerer))
+    card = {**about, "kind": KIND, "format": FORMAT, "model_genes": [str(g) for g in answerer.genes]}
+    card["space"] = _space_to_plain(answerer.space)
+    card["numbers"] = _numbers(answerer)
+    card["weights_sha256"] = hashlib.sha256(weights).hexdigest()
+    card["sha256"] = _digest(card)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        (scratch / _WEIGHTS).write_bytes(weights)
+        (scratch / _ABOUT).write_text(json.dumps(card, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        scratch.chmod(0o755)
+        if folder.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
+            os.replace(folder, old / "model")
+            os.replace(scratch, folder)
+            shutil.rmtree(old)
+        else:
+            os.replace(scratch, folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return folder
+
+
+def load(folder: Path) -> tuple[Answerer, dict[str, Any]]:
+    """Read a model back.
+
+    Returns
+    -------
+    the model, and its card
+
+    Raises
+    ------
+    ModelError
+        Where the folder is missing, foreign, truncated or edited.
+    """
+    card = read_card(folder)
+    weights = (folder / _WEIGHTS).read_bytes() if (folder / _WEIGHTS).is_file() else b""
+    if hashlib.sha256(weights).hexdigest() != card["weights_sha256"]:
+        msg = f"The weights in {folder} are not those its about.json was written with: truncated or replaced. Copy the model again, or train it anew."
+        raise ModelError(msg)
+    tensors = load_tensors(weights)
+    return _rebuild(tensors, card), card
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The card of a saved model, checked against its own digest."""
+    path = Path(folder) / _ABOUT
+    if not path.is_file():
+        msg = f"{folder} is not a saved model: it has no {_ABOUT}. Give a folder written by `whycell train`, or a name from `whycell models`."
+        raise ModelError(msg)
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        foreign = card.get("kind") != KIND
+    except (ValueError, AttributeError):
+        card, foreign = {}, True
+    if foreign:
+        msg = f"{path} was not written by whycell, or is cut short. Give a folder written by `whycell train`."
+        raise ModelError(msg)
+    if card.get("format") != FORMAT:
+        msg = f"{path} has format {card.get('format')}, this whycell reads format {FORMAT}. Install the whycell that wrote it, or train anew."
+        raise ModelError(msg)
+    if card.get("sha256") != _digest(card):
+        msg = f"{path} was edited after it was written, so its figures cannot be trusted. Copy the model again, or train it anew."
+        raise ModelError(msg)
+    return dict(card)
+
+
+def fingerprint(card: Mapping[str, Any]) -> str:
+    """What identifies a saved model: the digest over its card, which covers its weights."""
+    return f"sha256:{card['sha256']}"
+
+
+def _digest(card: Mapping[str, Any]) -> str:
+    plain = {key: value for key, value in card.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def _tensors(answerer: Answerer) -> dict[str, np.ndarray]:
+    learned, novelty = answerer.learned, answerer.novelty
+    out = {
+        "encoder.mean": learned.encoder.mean,
+        "encoder.share": learned.encoder.share,
+        "encoder.directions": learned.encoder.directions,
+        "known": learned.known,
+        "taught": learned.taught,
+        "meanings_taught": learned.meanings_taught,
+        "space.below": answerer.space.below,
+        "space.information": answerer.space.information,
+        "calibration.levels": answerer.calibration.levels,
+        "calibration.temperatures": np.asarray(answerer.calibration.temperatures),
+        "norms.high_sum": answerer.norms.high_sum,
+    }
+    for name in ("levels", "centre", "width", "q50", "q99"):
+        out[f"novelty.{name}"] = getattr(novelty, name)
+    for m, head in enumerate(learned.heads):
+        out.update({f"head.{m}.{name}": value for name, value in head.items()})
+    out.update({f"novelty.head.{name}": value for name, value in novelty.head.items()})
+    return {name: np.ascontiguousarray(value) for name, value in out.items()}
+
+
+def _numbers(answerer: Answerer) -> dict[str, Any]:
+    return {
+        "target": float(answerer.learned.encoder.target),
+        "unit": float(answerer.learned.unit),
+        "members": len(answerer.learned.heads),
+        "threshold": float(answerer.calibration.threshold),
+        "error": float(answerer.calibration.error),
+        "error_seen": float(answerer.calibration.error_seen),
+        "low_sum": float(answerer.norms.low_sum),
+        "low_genes": float(answerer.norms.low_genes),
+        "counts": bool(answerer.norms.counts),
+    }
+
+
+def _space_to_plain(space: LeafSpace) -> dict[str, list[str]]:
+    return {
+        "labels": [str(v) for v in space.labels],
+        "term_ids": [str(v) for v in space.term_ids],
+        "nodes": [str(v) for v in space.nodes],
+        "node_names": [str(v) for v in space.node_names],
+    }
+
+
+def _group(tensors: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _rebuild(tensors: Mapping[str, np.ndarray], card: Mapping[str, Any]) -> Answerer:
+    numbers = card["numbers"]
+    space = LeafSpace(
+        **{name: np.array(values, dtype=object) for name, values in card["space"].items()},
+        below=tensors["space.below"],
+        information=tensors["space.information"],
+    )
+    encoder = Encoder(target=numbers["target"], **_group(tensors, "encoder."))
+    novelty_head = _group(tensors, "novelty.head.")
+    learned = Learned(
+        encoder=encoder,
+        unit=numbers["unit"],
+        heads=[_group(tensors, f"head.{m}.") for m in range(numbers["members"])],
+        novelty_head=novelty_head,
+        known=tensors["known"],
+        taught=tensors["taught"],
+        meanings_taught=tensors["meanings_taught"],
+    )
+    tables = {name: tensors[f"novelty.{name}"] for name in ("levels", "centre", "width", "q50", "q99")}
+    return Answerer(
+        genes=np.array(card["model_genes"], dtype=object),
+        space=space,
+        learned=learned,
+        calibration=Calibration(
+            levels=tensors["calibration.levels"],
+            temperatures=tensors["calibration.temperatures"],
+            threshold=numbers["threshold"],
+            error=numbers["error"],
+            error_seen=numbers["error_seen"],
+        ),
+        novelty=NoveltyModel(head=novelty_head, known=learned.known, **tables),
+        norms=Norms(numbers["low_sum"], numbers["low_genes"], tensors["norms.high_sum"], numbers["counts"]),
+    )

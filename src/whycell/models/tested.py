@@ -1,0 +1,194 @@
+"""From models that did not see a fold to numbers that make the final model honest: temperatures, threshold, novelty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from whycell.models.calibrate import COVERAGES, Folds, choose_threshold, fit_temperature, temperature_at
+from whycell.models.forward import ensemble_logits, softmax
+from whycell.models.lessons import Cells, Learned
+from whycell.models.novelty import NoveltyModel, evidence, standardise
+
+__all__ = ["CAUTION", "Calibration", "HeldOut", "calibrate", "novelty_model", "predict_held_out"]
+
+#: What log-probabilities are divided by beyond their temperature where fewer than three groups were held out.
+CAUTION = 1.5
+_MOST_A_LEVEL = 4_000
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What the fold models said of the cells they did not see.
+
+    Parameters
+    ----------
+    rows
+        (n_levels, m) cells, the same number a level.
+    log_p
+        (n_levels, m, n_leaves) log-probabilities.
+    coverage
+        (n_levels,) mean share of what the model reads.
+    evidence
+        (n_levels, n_doubted, 3) evidence of novelty of known cells, from the folds that have a novelty head.
+    """
+
+    rows: list[np.ndarray]
+    log_p: list[np.ndarray]
+    coverage: np.ndarray
+    evidence: list[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the final model needs to answer honestly.
+
+    Parameters
+    ----------
+    levels, temperatures
+        (n_levels,) shares of what the model reads, and the temperature at each.
+    threshold
+        Least probability of a call.
+    error, error_seen
+        Share of calls off the true branch that was asked for, and the share seen on held-out cells.
+    """
+
+    levels: np.ndarray
+    temperatures: np.ndarray
+    threshold: float
+    error: float
+    error_seen: float
+
+    def probabilities(self, log_p: np.ndarray, *, coverage: float) -> np.ndarray:
+        """(n_cells, n_leaves) float64, rows sum to one."""
+        return softmax(log_p / temperature_at(coverage, self.levels, self.temperatures))
+
+
+def predict_held_out(cells: Cells, folds: Folds, models: Mapping[int, Learned], *, rng: np.random.Generator) -> HeldOut:
+    """Ask each fold's model about the cells it did not see: as measured, and through ever larger gaps."""
+    columns = np.arange(cells.values.shape[1], dtype=np.int32)
+    rows: list[list[np.ndarray]] = [[] for _ in COVERAGES]
+    log_p: list[list[np.ndarray]] = [[] for _ in COVERAGES]
+    doubt: list[list[np.ndarray]] = [[] for _ in COVERAGES]
+    share: list[list[float]] = [[] for _ in COVERAGES]
+    for k, model in models.items():
+        for s in np.unique(cells.study[folds.fold == k]):
+            mine = np.flatnonzero((folds.fold == k) & (cells.study == s))
+            for level, coverage in enumerate(COVERAGES):
+                some = mine if level == 0 else np.sort(rng.permutation(mine)[: _MOST_A_LEVEL // len(models)])
+                for part in np.array_split(some, 1 if level == 0 else 4):
+                    if not len(part):
+                        continue
+                    seen = cells.measured[s] & (rng.random(cells.values.shape[1]) < coverage if level else True)
+                    x, facts = model.encode(cells.values[part], columns, seen)
+                    rows[level].append(part)
+                    log_p[level].append(ensemble_logits(x, model.heads))
+                    share[level].append(model.coverage(seen))
+                    if model.novelty_head is not None:
+                        known = cells.meanings[cells.kind[part]][:, model.taught].any(axis=1)
+                        if known.any():
+                            found = evidence(x[known], facts[known, 2], head=model.novelty_head, known=model.known)
+                            doubt[level].append(found)
+    return HeldOut(
+        rows=[np.concatenate(r) for r in rows],
+        log_p=[np.concatenate(p) for p in log_p],
+        coverage=np.array([np.mean(c) for c in share]),
+        evidence=[np.concatenate(d) for d in doubt],
+    )
+
+
+def calibrate(
+    held: HeldOut,
+    cells: Cells,
+    folds: Folds,
+    models: Mapping[int, Learned],
+    *,
+    below: np.ndarray,
+    on_branch: np.ndarray,
+    information: np.ndarray,
+    error: float,
+) -> tuple[Calibration, np.ndarray]:
+    """Temperatures and threshold.
+
+    Parameters
+    ----------
+    below
+        (n_nodes, n_leaves) bool.
+    on_branch
+        (n_kinds, n_nodes) bool, whether a call of the node is on the branch of a cell of this kind.
+    information
+        (n_nodes,).
+    error
+        Largest share of calls off the true branch.
+
+    Returns
+    -------
+    calibration, and (n_cells, n_leaves) calibrated held-out probabilities (rows as in ``held.rows[0]``, sorted)
+    """
+    meanings = {k: _testable(cells, model, below) for k, model in models.items()}
+    temperatures = []
+    for rows, log_p in zip(held.rows, held.log_p, strict=True):
+        truth = np.stack([meanings[f][kind] for f, kind in zip(folds.fold[rows], cells.kind[rows], strict=True)])
+        fit_on = truth.any(axis=1) & ~truth.all(axis=1)
+        temperatures.append(fit_temperature(log_p[fit_on], truth[fit_on]) if fit_on.sum() > 20 else 1.0)
+    caution = CAUTION if folds.cautious else 1.0
+    temperatures = np.maximum(temperatures, 0.5) * caution
+    order = np.argsort(held.rows[0], kind="stable")
+    rows = held.rows[0][order]
+    probabilities = softmax(held.log_p[0][order] / temperatures[0])
+    known = {k: _callable_nodes(cells, model, below) for k, model in models.items()}
+    of_nodes = probabilities @ below.T.astype(np.float64)
+    of_nodes *= np.stack([known[f] for f in folds.fold[rows]])
+    kinds = cells.kind[rows]
+    # A cell of a branch that the fold never met can only be found as novel; it says nothing of right and wrong branches.
+    use = np.array(
+        [
+            meanings[f][kind].any() and bool((models[f].taught & ~meanings[f][kind]).any())
+            for f, kind in zip(folds.fold[rows], kinds, strict=True)
+        ]
+    )
+    threshold, seen = choose_threshold(
+        of_nodes[use], on_branch[kinds[use]], folds.group[rows[use]], information, error=error
+    )
+    return Calibration(held.coverage, temperatures, threshold, error, seen), probabilities
+
+
+def _callable_nodes(cells: Cells, model: Learned, below: np.ndarray) -> np.ndarray:
+    """Nodes for which the fold's training labels speak: some label means nothing outside the node."""
+    # Only labels of cells in the fold's training count: a leaf merely possible is not one that was taught.
+    mine = model.meanings_taught
+    return np.asarray([bool(((mine & ~node).sum(axis=1) == 0).any()) for node in below])
+
+
+def _testable(cells: Cells, model: Learned, below: np.ndarray) -> np.ndarray:
+    """(n_kinds, n_leaves) what each label means to a fold's model: the smallest node above it that the fold knows.
+
+    A label finer than anything in the fold's training is judged at the level the fold can speak of; one of a branch the
+    fold never met is left out (an empty row).
+    """
+    taught_nodes = below[_callable_nodes(cells, model, below)]
+    out = np.zeros_like(cells.meanings)
+    for i, meaning in enumerate(cells.meanings):
+        covering = taught_nodes[(taught_nodes | ~meaning).all(axis=1)]
+        if len(covering):
+            smallest = covering[np.argmin(covering.sum(axis=1))] & model.taught
+            out[i] = smallest if smallest.any() else False
+    return out
+
+
+def novelty_model(held: HeldOut, learned: Learned) -> NoveltyModel:
+    """Standardise the evidence of the final model on held-out cells of known types."""
+    centre = np.stack([e.mean(axis=0) for e in held.evidence])
+    width = np.stack([e.std(axis=0) for e in held.evidence])
+    scores = [standardise(e, c, w) for e, c, w in zip(held.evidence, centre, width, strict=True)]
+    return NoveltyModel(
+        head=learned.novelty_head or {},
+        known=learned.known,
+        levels=held.coverage,
+        centre=centre,
+        width=width,
+        q50=np.array([np.quantile(s, 0.5) for s in scores]),
+        q99=np.array([np.quantile(s, 0.99) for s in scores]),
+    )
