@@ -12,7 +12,20 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-__all__ = ["STRESSES", "Stressed", "each_stress", "log_normalised"]
+__all__ = [
+    "STRESSES",
+    "Stressed",
+    "ambient",
+    "columns_mislabelled",
+    "columns_reordered",
+    "depth",
+    "doublets",
+    "each_stress",
+    "gene_dropout",
+    "log_normalised",
+    "normalised_twice",
+    "panel",
+]
 
 PER_CELL = 1e4
 
