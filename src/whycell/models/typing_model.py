@@ -1,4 +1,4 @@
-"""Our typer behind the protocol that every evaluated model follows."""
+"""CellTyper behind the protocol that evaluations speak."""
 
 from __future__ import annotations
 
@@ -10,32 +10,35 @@ import pandas as pd
 from scipy import sparse
 
 from whycell.knowledge.terms import Ontology
-from whycell.models.protocol import CALL_COLUMNS
 from whycell.models.typer import CellTyper
 
 __all__ = ["WhycellModel"]
 
 
 class WhycellModel:
-    """:class:`whycell.models.typer.CellTyper` as a :class:`whycell.models.protocol.TypingModel`.
+    """See :class:`whycell.models.protocol.TypingModel`.
 
     Parameters
     ----------
-    seed, device
-        Handed on.
-    threads
-        Cores for training; 0 leaves the choice to torch.
+    seed, threads, device
+        Of the training.
     parameters
-        Of ``CellTyper``, such as ``n_members`` or ``epochs``.
+        Other parameters of `CellTyper`.
     """
 
     name = "whycell"
 
     def __init__(
-        self, *, seed: int = 0, threads: int = 0, device: str = "auto", parameters: Mapping[str, Any] | None = None
+        self,
+        *,
+        seed: int = 0,
+        threads: int = 1,
+        device: str = "auto",
+        parameters: Mapping[str, Any] | None = None,
     ) -> None:
-        self.threads = threads
-        self.typer = CellTyper(**{"random_state": seed, "device": device, "normalise": "cp10k", **(parameters or {})})
+        self.seed, self.threads, self.device = seed, threads, device
+        self.parameters = dict(parameters or {})
+        self.typer = CellTyper(random_state=seed, device=device, **self.parameters)
 
     def fit(
         self,
@@ -49,27 +52,25 @@ class WhycellModel:
         label_ids: Mapping[str, str],
         measured: Mapping[str, np.ndarray] | None = None,
     ) -> Self:
-        """See the protocol."""
-        if self.threads > 0:
-            import torch
-
-            torch.set_num_threads(self.threads)
-        self.typer.fit(
+        """Learn; see the protocol."""
+        self.typer = CellTyper(
+            **{"normalise": "cp10k", **self.parameters}, random_state=self.seed, device=self.device
+        ).fit(
             X,
-            np.asarray(labels).astype(str),
+            labels,
             genes=list(genes),
             groups=donors,
             studies=studies,
-            label_ids=dict(label_ids),
+            label_ids=label_ids,
             measured=measured,
             ontology=ontology,
         )
         return self
 
     def predict_proba(self, X: sparse.csr_matrix, *, genes: np.ndarray) -> tuple[np.ndarray, list[str]]:
-        """See the protocol."""
+        """(n, k) probabilities of the leaves, and their labels."""
         return self.typer.predict_proba(X, genes=list(genes)), [str(label) for label in self.typer.classes_]
 
     def call(self, X: sparse.csr_matrix, *, genes: np.ndarray) -> pd.DataFrame:
-        """See the protocol."""
-        return self.typer.call(X, genes=list(genes))[list(CALL_COLUMNS)]
+        """One row a cell."""
+        return self.typer.call(X, genes=list(genes))

@@ -1,0 +1,215 @@
+"""Labelled files, read into one matrix over the union of their genes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from whycell.compute import Talk
+from whycell.data.cells import Cells, open_cells
+from whycell.data.doctor import Diagnosis, examine
+from whycell.data.schema import primary_cells
+from whycell.data.values import to_linear
+from whycell.errors import GroupError, LabelError
+from whycell.knowledge.labels import LabelMap, map_labels, read_label_map
+from whycell.knowledge.terms import Ontology
+
+__all__ = ["References", "load_references"]
+
+
+@dataclass(frozen=True)
+class References:
+    """Labelled cells of one or several files.
+
+    Parameters
+    ----------
+    X
+        (n_cells, n_genes) float32, linear: counts, or values proportional to a cell's counts.
+    genes
+        (n_genes,) stable gene ids, sorted.
+    measured
+        For each study the (n_genes,) genes that it measured.
+    obs
+        One row a cell: ``cell, label, study, donor, is_primary_data``; ``donor`` is missing where no column was named.
+    labels
+        How each label was mapped to the Cell Ontology.
+    fingerprints
+        ``{path: "sha256:..."}``.
+    species
+        ``"human"`` or ``"mouse"``.
+    """
+
+    X: sp.csr_matrix
+    genes: np.ndarray
+    measured: dict[str, np.ndarray]
+    obs: pd.DataFrame
+    labels: LabelMap
+    fingerprints: dict[str, str]
+    species: str
+
+    @property
+    def label_ids(self) -> Mapping[str, str]:
+        """Cell Ontology id of each label, "" for none."""
+        return self.labels.label_to_id
+
+    @property
+    def known(self) -> np.ndarray:
+        """(n_cells,) cells that can be learned from: a label that says something, and not a copy of another cell."""
+        named = ~self.obs["label"].isin(set(self.labels.unknown)).to_numpy()
+        return np.asarray(named & self.obs["is_primary_data"].to_numpy())
+
+
+def load_references(
+    paths: Sequence[Path],
+    *,
+    label: str,
+    donor: str | None = None,
+    study: str | None = None,
+    label_map: Path | None = None,
+    ontology: Ontology | None = None,
+    threads: int = 0,
+    talk: Talk | None = None,
+) -> References:
+    """Read labelled files.
+
+    Parameters
+    ----------
+    paths
+        Files, each a study of its own unless ``study`` names a column.
+    label, donor, study
+        Columns of obs. A file without the donor or study column, beside others that have it, counts as one.
+    label_map
+        TSV of label and Cell Ontology id.
+    ontology
+        Release to map to.
+    threads
+        Cores for reading; 0 for all.
+    talk
+        Told of progress.
+
+    Raises
+    ------
+    DataError
+        A file cannot be used; the sentence says which and why.
+    """
+    talk, ontology = talk or Talk(), ontology or Ontology.load()
+    parts = [_read(Path(p), label, donor, study, several=len(paths) > 1, threads=threads, talk=talk) for p in paths]
+    _check_groups(parts, donor=donor, study=study)
+    species = {part.species for part in parts}
+    if len(species) > 1:
+        msg = f"The references hold genes of {' and '.join(sorted(species))}; train a model on one species."
+        raise LabelError(msg)
+    genes = np.array(sorted(set().union(*(part.genes[part.genes != ""] for part in parts))), dtype=object)
+    obs = pd.concat([part.obs for part in parts], ignore_index=True)
+    own_map = read_label_map(label_map) if label_map else None
+    labels = map_labels(sorted(set(obs["label"])), ontology, label_map=own_map)
+    if labels.unmapped:
+        talk.warn(
+            f"{len(labels.unmapped)} labels match no Cell Ontology term and are kept as classes of their own: "
+            f"{', '.join(labels.unmapped[:6])}. Name their terms with --label-map."
+        )
+    measured: dict[str, np.ndarray] = {}
+    for part in parts:
+        own = np.isin(genes, part.genes)
+        for name in part.obs["study"].unique():
+            measured[name] = measured.get(name, own) & own
+    return References(
+        X=sp.vstack([_onto(part.values, part.genes, genes) for part in parts], format="csr"),
+        genes=genes,
+        measured=measured,
+        obs=obs,
+        labels=labels,
+        fingerprints={str(part.path): part.fingerprint for part in parts},
+        species=species.pop(),
+    )
+
+
+@dataclass(frozen=True)
+class _Part:
+    path: Path
+    values: sp.csr_matrix
+    genes: np.ndarray
+    obs: pd.DataFrame
+    fingerprint: str
+    species: str
+    has_donor: bool
+    has_study: bool
+
+
+def _read(
+    path: Path, label: str, donor: str | None, study: str | None, *, several: bool, threads: int, talk: Talk
+) -> _Part:
+    with open_cells(path) as cells:
+        diagnosis = examine(cells)
+        diagnosis.raise_if_unusable()
+        if label not in cells.obs_columns:
+            msg = f"{path} has no column {label!r} of labels in obs; it has: {', '.join(cells.obs_columns) or 'none'}."
+            raise LabelError(msg)
+        wanted = [name for name in (label, donor, study, "is_primary_data") if name in cells.obs_columns]
+        raw = cells.obs(list(dict.fromkeys(str(name) for name in wanted)))
+        name = path.stem
+        where = _group(raw, study, name) if study else np.full(cells.n_cells, name if several else "all", dtype=object)
+        frame = pd.DataFrame(
+            {
+                "cell": np.asarray(cells.obs_names, dtype=object),
+                "label": raw[label].astype(object).where(raw[label].notna(), "unknown").astype(str).to_numpy(),
+                "study": where,
+                "is_primary_data": primary_cells(raw) if "is_primary_data" in raw else True,
+            }
+        )
+        if donor:
+            found = _group(raw, donor, name)
+            frame["donor"] = [f"{s}:{d}" for s, d in zip(where, found, strict=True)] if several else found
+        values, genes = _values(cells, diagnosis, threads=threads, talk=talk)
+        species = diagnosis.genes.species if diagnosis.genes is not None else "human"
+        return _Part(
+            path, values, genes, frame, cells.fingerprint(), species, donor in raw.columns, study in raw.columns
+        )
+
+
+def _group(raw: pd.DataFrame, column: str | None, name: str) -> np.ndarray:
+    if column is None or column not in raw:
+        return np.full(len(raw), name, dtype=object)
+    return np.asarray(raw[column].astype(object).where(raw[column].notna(), "unknown").astype(str).to_numpy())
+
+
+def _check_groups(parts: Sequence[_Part], *, donor: str | None, study: str | None) -> None:
+    for what, column, present in (
+        ("donors", donor, [part.has_donor for part in parts]),
+        ("studies", study, [part.has_study for part in parts]),
+    ):
+        if column is not None and not any(present):
+            got = sorted(set().union(*(part.obs.columns for part in parts)))
+            msg = f"No reference has a column {column!r} of {what} in obs; check its name with `whycell doctor` ({len(got)} read)."
+            raise GroupError(msg)
+
+
+def _values(cells: Cells, diagnosis: Diagnosis, *, threads: int, talk: Talk) -> tuple[sp.csr_matrix, np.ndarray]:
+    where, kind, mapping = diagnosis.where, diagnosis.kind, diagnosis.genes
+    if where is None or kind is None or mapping is None:  # raise_if_unusable has spoken; for the type checker
+        msg = f"{cells.name} holds no expression matrix."
+        raise LabelError(msg)
+    blocks = []
+    with talk.progress(f"reading {cells.name}", cells.n_cells) as bar:
+        for block in cells.blocks(where, threads=threads):
+            blocks.append(to_linear(block.values, kind, first_row=block.start))
+            bar.advance(block.stop - block.start)
+    return sp.vstack(blocks, format="csr"), np.asarray(mapping.ids, dtype=object)
+
+
+def _onto(values: sp.csr_matrix, names: np.ndarray, genes: np.ndarray) -> sp.csr_matrix:
+    """Columns by gene id, in the order of ``genes``; two columns of one gene are summed, unresolved ones dropped."""
+    at = pd.Index(genes).get_indexer(names)
+    own = np.flatnonzero(at >= 0)
+    place: Any = sp.csr_matrix(
+        (np.ones(len(own), dtype=np.float32), (own, at[own])), shape=(values.shape[1], len(genes))
+    )
+    out = sp.csr_matrix(values @ place)
+    out.sort_indices()
+    return out

@@ -1,0 +1,93 @@
+"""What may be written beside the typed file: text, and the probability of every term. Whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from whycell.errors import OutputError
+from whycell.models.leaves import LeafSpace
+
+__all__ = ["probability_store", "write_text"]
+
+_CHUNK = 8192
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file under a temporary name, then rename.
+
+    Raises
+    ------
+    OutputError
+        Where the folder cannot be written to.
+    """
+    try:
+        handle, scratch = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        msg = f"{path} cannot be written: {error.strerror}. Choose a folder that exists and may be written to."
+        raise OutputError(msg) from error
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+        os.chmod(scratch, 0o644)
+        os.replace(scratch, path)
+    finally:
+        Path(scratch).unlink(missing_ok=True)
+
+
+@contextmanager
+def probability_store(
+    path: Path | None, space: LeafSpace, names: np.ndarray, *, force: bool
+) -> Iterator[Callable[[int, np.ndarray], None]]:
+    """A zarr store that fills block by block: ``probability`` (n_cells, n_nodes) float32, ``cell``, ``term_id``, ``term``.
+
+    Parameters
+    ----------
+    path
+        Where to; ``None`` keeps nothing.
+    space
+        Names the nodes.
+    names
+        (n_cells,) cell names.
+    force
+        Replace a store that is there.
+
+    Yields
+    ------
+    A function of the first row and (n, n_leaves) probabilities.
+    """
+    if path is None:
+        yield lambda start, values: None
+        return
+    import zarr
+
+    path = Path(path)
+    if path.exists() and not force:
+        msg = f"{path} exists already; choose another name, or replace it with --force."
+        raise OutputError(msg)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        root = zarr.open_group(str(scratch / "store"), mode="w")
+        shape = (len(names), len(space.nodes))
+        table = root.create_array("probability", shape=shape, chunks=(_CHUNK, shape[1]), dtype="float32")
+        for key, values in (("cell", names), ("term_id", space.nodes), ("term", space.node_names)):
+            text = np.asarray(values).astype(str)
+            array = root.create_array(key, shape=text.shape, dtype=text.dtype)
+            array[:] = text
+        below = space.below.T.astype(np.float64)
+
+        def keep(start: int, values: np.ndarray) -> None:
+            table[start : start + len(values)] = (values @ below).astype(np.float32)
+
+        yield keep
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(scratch / "store", path)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

@@ -1,0 +1,149 @@
+"""From labelled files to a saved model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from whycell.compute import Talk, n_threads
+from whycell.errors import LabelError, OutputError
+from whycell.jobs.record import write_run
+from whycell.jobs.references import References, load_references
+from whycell.knowledge.terms import Ontology
+
+__all__ = ["train"]
+
+_FEWEST_CELLS = 5
+
+
+def train(
+    references: Sequence[Path],
+    output: Path,
+    *,
+    label: str,
+    donor: str | None = None,
+    study: str | None = None,
+    label_map: Path | None = None,
+    name: str | None = None,
+    description: str = "",
+    seed: int = 0,
+    threads: int = 0,
+    device: str = "auto",
+    force: bool = False,
+    talk: Talk | None = None,
+) -> dict[str, Any]:
+    """Train a `CellTyper` on labelled files and save it.
+
+    Parameters
+    ----------
+    references
+        Labelled files.
+    output
+        Folder to write.
+    label, donor, study, label_map
+        See `jobs.references.load_references`.
+    name, description
+        What the card calls the model, and says of it; the folder's name where no name is given.
+    seed, threads, device
+        Of the training.
+    force
+        Replace a model that is there.
+    talk
+        Told of progress.
+
+    Returns
+    -------
+    The model's card.
+
+    Raises
+    ------
+    WhycellError
+        Whatever is wrong with the files or the place to write to.
+    """
+    import torch
+
+    from whycell.models.typer import CellTyper
+
+    talk = talk or Talk()
+    output = Path(output)
+    if output.exists() and not force:
+        msg = f"{output} exists already; choose another name, or replace it with --force."
+        raise OutputError(msg)
+    ontology = Ontology.load()
+    loaded = load_references(
+        references,
+        label=label,
+        donor=donor,
+        study=study,
+        label_map=label_map,
+        ontology=ontology,
+        threads=threads,
+        talk=talk,
+    )
+    rows = _usable(loaded, talk)
+    obs = loaded.obs.iloc[rows]
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads(threads))
+    try:
+        typer = CellTyper(random_state=seed, device=device, normalise="cp10k").fit(
+            loaded.X[rows],
+            obs["label"].to_numpy(dtype=object),
+            genes=list(loaded.genes),
+            groups=obs["donor"].to_numpy() if "donor" in obs else None,
+            studies=obs["study"].to_numpy(),
+            label_ids=loaded.label_ids,
+            measured=loaded.measured,
+            ontology=ontology,
+            talk=talk,
+        )
+    finally:
+        torch.set_num_threads(before)
+    typer.about_.update(
+        name=name or output.name,
+        description=description,
+        species=loaded.species,
+        inputs=[
+            {"file": Path(path).name, "fingerprint": value, "cells": int((loaded.obs["study"] == study_name).sum())}
+            for (path, value), study_name in zip(
+                loaded.fingerprints.items(), dict.fromkeys(loaded.obs["study"]), strict=False
+            )
+        ],
+        label_map=loaded.labels.frame().to_dict("records"),
+        cells_left_out=int(len(loaded.obs) - len(rows)),
+        seed=seed,
+    )
+    typer.save(output, force=force)
+    write_run(
+        output,
+        "train",
+        inputs=loaded.fingerprints,
+        seed=seed,
+        parameters={"label": label, "donor": donor, "study": study, "label_map": str(label_map or "")},
+    )
+    for sentence in typer.about_["warnings"]:
+        talk.warn(sentence)
+    return typer.about_
+
+
+def _usable(loaded: References, talk: Talk) -> Any:
+    """Rows to learn from: a label that says something, no copies of other cells, classes of at least five cells."""
+    import numpy as np
+
+    known = loaded.known
+    counts = loaded.obs["label"][known].value_counts()
+    rare = sorted(counts.index[counts < _FEWEST_CELLS])
+    if rare:
+        talk.warn(f"left out, with fewer than {_FEWEST_CELLS} cells each: {', '.join(map(str, rare))}")
+    rows = np.flatnonzero(known & ~loaded.obs["label"].isin(rare).to_numpy())
+    if not len(rows):
+        msg = (
+            f"No cell can be learned from: {len(loaded.obs)} cells, labels "
+            f"{', '.join(sorted(set(loaded.obs['label']))[:6])}; labels that name cell types are needed."
+        )
+        raise LabelError(msg)
+    if len(rows) < len(loaded.obs):
+        talk.note(
+            f"{len(loaded.obs) - len(rows)} of {len(loaded.obs)} cells are left out (no label, copies, rare classes)"
+        )
+    return rows
