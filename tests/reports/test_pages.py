@@ -192,6 +192,7 @@ def test_a_card_of_the_typer_is_put_into_words() -> None:
         "It was tested on 5,000 cells of 8 donors, each left out of training in turn: 94.0 %"
     )
     assert parts["limits"] == ["not tested on a new study"]
+    assert parts["warnings"] == ["Not tested on a new study."]
     assert [c["name"] for c in parts["scores"]["columns"]] == ["score", "held-out donors"]
     assert [[c["text"] for c in row] for row in parts["classes"]["rows"]] == [
         ["B", "CL:0000236 B cell", "12"],

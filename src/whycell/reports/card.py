@@ -46,6 +46,7 @@ def card_parts(card: Mapping[str, Any], *, name: str = "unnamed model") -> dict[
         "trained": _listing(take(_TRAINED)),
         "limits": [*(_lines(take(_LIMITS)) or []), *(_lines(take(("warnings",))) or [])],
         "classes": _classes(card),
+        "warnings": [line[:1].upper() + line[1:].rstrip(".") + "." for line in _lines(card.get("warnings")) or []],
         "licences": _lines(take(_LICENCES)),
     }
     facts = [(words(k), _short(v)) for k, v in card.items() if k not in used and k not in _QUIET]

@@ -82,7 +82,7 @@
   const scale = () => state.zoom * Math.min((width - 56) / Math.max(x1 - x0, 1), (height - 56) / Math.max(y1 - y0, 1));
   const toX = (x, s) => (x - (x0 + x1) / 2) * s + width / 2 + state.dx;
   const toY = (y, s) => ((y0 + y1) / 2 - y) * s + height / 2 + state.dy;
-  const radius = () => Math.min(Math.max(0.34 * Math.sqrt((width * height) / Math.max(n, 1)), 1.1), 4) * Math.pow(state.zoom, 0.4);
+  const radius = () => Math.min(0.9 + 0.15 * Math.sqrt((width * height) / Math.max(n, 1)), 3.6) * Math.pow(state.zoom, 0.4);
 
   function stamp(r) {
     const k = Math.ceil(r), out = [];
