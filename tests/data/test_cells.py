@@ -269,3 +269,21 @@ def test_real_files_are_what_anndata_reads(shared_data: Path) -> None:
             assert total == float(expected.X.sum(dtype=np.float64))
             assert (cells.sample("X", 200) != expected.X[cells.sample_rows(200)]).nnz == 0
             pd.testing.assert_frame_equal(cells.obs(), expected.obs, check_names=False)
+
+
+def test_bytes_changed_within_the_chunks_never_pass_silently(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5ad"
+    matrix = counts(200, 30)
+    ad.AnnData(matrix).write_h5ad(path, compression="gzip")
+    chunks: list[Any] = []
+    with h5py.File(path) as file:
+        for part in ("data", "indices"):
+            file[f"X/{part}"].id.chunk_iter(chunks.append)
+    raw = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        chunk = chunks[rng.integers(len(chunks))]
+        at = chunk.byte_offset + int(rng.integers(2, chunk.size))
+        path.write_bytes(raw[:at] + bytes([raw[at] ^ int(rng.integers(1, 256))]) + raw[at + 1 :])
+        with open_cells(path) as cells, pytest.raises(FormatError, match="a chunk does not inflate"):
+            list(cells.blocks(threads=1))

@@ -102,6 +102,17 @@ def test_mtx_folder(tmp_path: Path, zipped: bool, types: list[str] | None) -> No
         assert cells.fingerprint() == open_cells(tmp_path / "m").fingerprint()
 
 
+def test_mtx_folder_of_geo_has_the_sample_before_each_name(tmp_path: Path) -> None:
+    write_mtx(tmp_path / "m", zipped=True, types=TYPES)
+    for path in list((tmp_path / "m").iterdir()):
+        path.rename(path.with_name(f"GSM1_{path.name}"))
+    with open_cells(tmp_path / "m") as cells:
+        assert cells.n_cells == 40
+    (tmp_path / "m" / "GSM2_matrix.mtx.gz").write_bytes(b"")
+    with pytest.raises(FormatError, match="put each sample into a folder of its own"):
+        open_cells(tmp_path / "m")
+
+
 def test_damaged_mtx_folders_are_told(tmp_path: Path) -> None:
     write_mtx(tmp_path / "a", zipped=True, types=TYPES)
     matrix = tmp_path / "a" / "matrix.mtx.gz"

