@@ -72,7 +72,7 @@ def _open_folder(path: Path) -> Cells:
 
         return Zarr(path)
     if any(path.glob("*matrix.mtx")) or any(path.glob("*matrix.mtx.gz")):
-        from whycell.data.tenx import MtxFolder
+        from whycell.data.mtx import MtxFolder
 
         return MtxFolder(path)
     msg = f"{path} is a folder without a zarr store or a matrix.mtx; give an .h5ad, .zarr, 10x .h5 or mtx folder."

@@ -41,7 +41,6 @@ class InMemory(Cells):
         self.path: Path | None = None
         self.name = "AnnData"
         self.obs_names = texts(adata.obs_names)
-        self.obs_columns = [str(column) for column in adata.obs.columns]
         values = {"X": adata.X} if adata.X is not None else {}
         if adata.raw is not None:
             values["raw/X"] = adata.raw.X
@@ -49,6 +48,11 @@ class InMemory(Cells):
         self._values = values
         self.matrices = {where: _info(where, matrix) for where, matrix in values.items()}
         self._readers: dict[str, RowReader] = {}
+
+    @property
+    def obs_columns(self) -> list[str]:  # type: ignore[override]
+        """Names of the obs columns, as they are now."""
+        return [str(column) for column in self.adata.obs.columns]
 
     def obs(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """A copy of columns of obs, index = cell names; all of them where none is named."""
