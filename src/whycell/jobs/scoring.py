@@ -11,7 +11,7 @@ import pandas as pd
 from whycell._keys import UNKNOWN
 from whycell.jobs.crossfit import Tested, truth_terms
 from whycell.knowledge.terms import Ontology
-from whycell.metrics.calibration import reliability_table
+from whycell.metrics.calibration import ece_noise_floor, reliability_table
 from whycell.metrics.coverage import risk_coverage
 from whycell.metrics.decomposition import KINDS, decompose, information_kept
 from whycell.metrics.flat import class_table
@@ -26,12 +26,14 @@ from whycell.results import Evaluation
 __all__ = ["assemble", "interval_groups", "paired", "scored", "warnings_for"]
 
 _MOST_POINTS = 400
+#: A table of confusion shows at most so many terms a side.
+_MOST_TERMS = 150
+_OTHER = -2
 #: Scores of the table donor by donor.
 DONOR_KEYS = (
     "accuracy",
     "macro_f1",
     "ece",
-    "ece_noise_floor",
     "overconfidence",
     *KINDS,
     "wrong_branch_of_calls",
@@ -103,7 +105,7 @@ def assemble(
         scores={name: scorecard(each, seed=seed) for name, each in found.items()},
         comparisons=paired({first: found[first]}, {k: v for k, v in found.items() if k != first}, seed=seed),
         per_class=pd.concat([_per_class(name, each, tree, names) for name, each in cells.items()], ignore_index=True),
-        per_donor=pd.concat([_per_group(name, each, tree) for name, each in cells.items()], ignore_index=True),
+        per_donor=pd.concat([_per_group(name, cells[name], each) for name, each in found.items()], ignore_index=True),
         calls=calls,
         curves={name: _curves(each, tree) for name, each in cells.items()},
         confusion={name: _confusion(each, tree) for name, each in cells.items()},
@@ -141,8 +143,10 @@ def _terms_used(cells: Iterable[ScoredCells], tree: TermTree) -> np.ndarray:
     return np.asarray(tree.ids[codes[codes >= 0]])
 
 
-def _label(terms: np.ndarray) -> np.ndarray:
-    return np.array([str(t).removeprefix(OWN_CLASS) or UNKNOWN for t in terms], dtype=object)
+def _label(codes: np.ndarray, tree: TermTree) -> np.ndarray:
+    """Ids, labels of classes without one, and words for no term and for the rest."""
+    words = {-1: UNKNOWN, _OTHER: "other"}
+    return np.array([words.get(c) or str(tree.ids[c]).removeprefix(OWN_CLASS) for c in codes.tolist()], dtype=object)
 
 
 def _per_class(name: str, cells: ScoredCells, tree: TermTree, names: Mapping[str, str]) -> pd.DataFrame:
@@ -161,15 +165,18 @@ def _per_class(name: str, cells: ScoredCells, tree: TermTree, names: Mapping[str
     return table.sort_values(["support", "class"], ascending=[False, True], kind="stable")
 
 
-def _per_group(name: str, cells: ScoredCells, tree: TermTree) -> pd.DataFrame:
-    rows = []
-    for i, group in enumerate(cells.groups):
-        own = measures(cells[cells.group == i], tree=tree)
-        rows.append(
-            {"model": name, "donor": group, "n": int((cells.group == i).sum())}
-            | {key: own[key].value for key in DONOR_KEYS if key in own}
-        )
-    return pd.DataFrame(rows)
+def _per_group(name: str, cells: ScoredCells, found: Mapping[str, Measure]) -> pd.DataFrame:
+    g = len(cells.groups)
+    columns: dict[str, Any] = {"model": name, "donor": cells.groups, "n": np.bincount(cells.group, minlength=g)}
+    for key in DONOR_KEYS:
+        measure = found.get(key)
+        if measure is not None and measure.resample is not None:
+            # Drawing one donor once and no other gives that donor's own score.
+            columns[key] = measure.resample(np.eye(g))
+        if key == "ece" and key in found:
+            confident = [cells.leaf_confidence[(cells.group == i) & cells.trained] for i in range(g)]
+            columns["ece_noise_floor"] = [ece_noise_floor(each[~np.isnan(each)]) for each in confident]
+    return pd.DataFrame(columns)
 
 
 def _curves(cells: ScoredCells, tree: TermTree) -> dict[str, pd.DataFrame]:
@@ -187,13 +194,26 @@ def _confusion(cells: ScoredCells, tree: TermTree) -> pd.DataFrame:
     """Truth by call, counts, both in the order of the tree so that near types stand together; unknown comes last."""
     usable = cells[tree.usable(cells.truth)]
     call = np.where(tree.usable(usable.call), usable.call, -1)
-    counts = pd.crosstab(usable.truth, call)
-    order = _tree_order(np.union1d(counts.index, counts.columns[counts.columns >= 0]), tree)
-    columns = [c for c in order if c in counts.columns] + [c for c in counts.columns if c < 0]
-    counts = counts.reindex(index=[c for c in order if c in counts.index], columns=columns)
-    counts.index = pd.Index(_label(tree.names(counts.index.to_numpy())), name="truth")
-    counts.columns = pd.Index(_label(tree.names(counts.columns.to_numpy())), name="call")
-    return counts
+    truth, call = _commonest(usable.truth), _commonest(call)
+    width = len(tree.ids) + 2
+    keys, n = np.unique((truth + 2) * width + call + 2, return_counts=True)
+    counts = pd.DataFrame({"truth": keys // width - 2, "call": keys % width - 2, "n": n})
+    table = counts.pivot_table(index="truth", columns="call", values="n", fill_value=0, aggfunc="sum").astype(int)
+    order = _tree_order(np.union1d(truth[truth >= 0], call[call >= 0]), tree)
+    table = table.reindex(
+        index=[c for c in [*order, _OTHER] if c in table.index],
+        columns=[c for c in [*order, _OTHER, -1] if c in table.columns],
+    )
+    table.index = pd.Index(_label(table.index.to_numpy(), tree), name="truth")
+    table.columns = pd.Index(_label(table.columns.to_numpy(), tree), name="call")
+    return table
+
+
+def _commonest(codes: np.ndarray) -> np.ndarray:
+    """The codes, rare ones beyond the most that a table can show gathered as other."""
+    names, counts = np.unique(codes, return_counts=True)
+    kept = names[np.argsort(-counts, kind="stable")[:_MOST_TERMS]]
+    return np.where(np.isin(codes, kept) | (codes < 0), codes, _OTHER)
 
 
 def _tree_order(codes: np.ndarray, tree: TermTree) -> list[int]:

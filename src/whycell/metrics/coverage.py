@@ -9,7 +9,7 @@ import pandas as pd
 
 from whycell.metrics.calibration import of_truth
 
-__all__ = ["aurc", "conformal_sets", "conformal_threshold", "risk_coverage"]
+__all__ = ["aurc", "aurc_of_sorted", "conformal_sets", "conformal_threshold", "risk_coverage"]
 
 
 def risk_coverage(confidence: Any, correct: Any) -> pd.DataFrame:
@@ -31,21 +31,33 @@ def risk_coverage(confidence: Any, correct: Any) -> pd.DataFrame:
     )
 
 
-def aurc(confidence: Any, correct: Any) -> float:
+def aurc(confidence: Any, correct: Any, *, weights: Any | None = None) -> float:
     """Area under the risk-coverage curve: the mean over k = 1..n of the risk among the k most confident cells.
 
     Cells that tie enter one by one with the mean error of their tie, which is the mean over all orders of the tie.
     Lower is better; a perfect order gives about (1 - accuracy)^2 / 2, none at all gives 1 - accuracy. NaN for no cells.
-    Source: Geifman and El-Yaniv 2017.
+    ``weights`` (n,) counts a cell as so many. Source: Geifman and El-Yaniv 2017.
     """
     confidence = np.asarray(confidence, dtype=np.float64)
     if not len(confidence):
         return float("nan")
     order = np.argsort(-confidence, kind="stable")
-    wrong = 1 - np.asarray(correct, dtype=np.float64)[order]
-    _, tie = np.unique(confidence[order], return_inverse=True)
-    wrong = (np.bincount(tie, weights=wrong) / np.bincount(tie))[tie]
-    return float((np.cumsum(wrong) / np.arange(1, len(wrong) + 1)).mean())
+    right = np.asarray(correct, dtype=np.float64)[order]
+    times = np.ones(len(order)) if weights is None else np.asarray(weights, dtype=np.float64)[order]
+    return float(aurc_of_sorted(confidence[order], right, times[None, :])[0])
+
+
+def aurc_of_sorted(confidence: np.ndarray, correct: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(m,) AURC of cells sorted from the most confident down, under (m, n) weights; see :func:`aurc`."""
+    tie = np.concatenate([[0], np.cumsum(np.diff(confidence) != 0)])
+    starts = np.flatnonzero(np.diff(tie, prepend=-1))
+    total = np.add.reduceat(weights, starts, axis=1)
+    wrong = np.add.reduceat(weights * (1 - correct), starts, axis=1)
+    share = np.divide(wrong, total, out=np.zeros_like(wrong), where=total > 0)[:, tie] * weights
+    covered = np.cumsum(weights, axis=1)
+    risk = np.divide(np.cumsum(share, axis=1), covered, out=np.zeros_like(covered), where=covered > 0)
+    n = covered[:, -1]
+    return np.asarray(np.divide((risk * weights).sum(axis=1), n, out=np.full(len(n), np.nan), where=n > 0))
 
 
 def conformal_threshold(true_probability: Any, *, error: float = 0.1) -> float:

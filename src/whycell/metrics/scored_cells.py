@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from whycell.metrics.calibration import N_BINS, adaptive_ece, bin_of, ece_from_bins, ece_noise_floor
-from whycell.metrics.coverage import aurc
+from whycell.metrics.coverage import aurc, aurc_of_sorted
 from whycell.metrics.decomposition import KINDS, decompose, information_kept
 from whycell.metrics.measures import Measure, ScoredCells, from_cells, from_sums, group_sums
 from whycell.metrics.novelty import auroc, fpr_at_tpr
@@ -79,8 +79,19 @@ def _leaf_calibration(cells: ScoredCells, correct: np.ndarray) -> dict[str, Meas
         "ece_noise_floor": Measure(ece_noise_floor(confidence), n, g),
         "adaptive_ece": Measure(adaptive_ece(confidence, correct), n, g, mass.resample),
         "overconfidence": from_sums(group_sums(cells.group, g, confidence - right, 1), n),
-        "aurc": from_cells(cells.group, g, lambda rows: aurc(confidence[rows], correct[rows])),
+        "aurc": _aurc(cells.group, g, confidence, right),
     }
+
+
+def _aurc(group: np.ndarray, g: int, confidence: np.ndarray, right: np.ndarray) -> Measure:
+    """Sorted once; a donor drawn twice weighs twice."""
+    order = np.argsort(-confidence, kind="stable")
+    certain, hit, own = confidence[order], right[order], group[order]
+
+    def resample(times: np.ndarray) -> np.ndarray:
+        return np.concatenate([aurc_of_sorted(certain, hit, row[None, own].astype(np.float64)) for row in times])
+
+    return Measure(aurc(confidence, right), len(right), g, resample, dear=max(len(right), 1))
 
 
 def _call_calibration(cells: ScoredCells, tree: TermTree) -> dict[str, Measure]:
