@@ -50,7 +50,7 @@ def test_annotate_writes_its_columns_and_a_record(run, cells: Path, tmp_path: Pa
 
     again = run(*asked, "-o", typed)
     assert again.code == 1
-    assert "--force" in again.err
+    assert "force" in again.err
     assert run(*asked, "-o", typed, "--force").code == 0
 
 

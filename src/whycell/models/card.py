@@ -62,7 +62,7 @@ def make_card(
         "parameters": dict(parameters),
         "ontology": {"name": "Cell Ontology", "release": release},
         "normalisation": "log1p of counts per 10,000 of the model's genes"
-        if parameters_is_counts(cells)
+        if _reads_counts(cells)
         else "as given",
         "classes": [
             {"label": str(label), "term_id": str(term), "name": str(name)}
@@ -101,7 +101,7 @@ def make_card(
     }
 
 
-def parameters_is_counts(cells: Cells) -> bool:
+def _reads_counts(cells: Cells) -> bool:
     """Whether the values were counts or proportional to counts."""
     return bool(len(cells.values.data) == 0 or cells.values.data.min() >= 0)
 
