@@ -46,7 +46,8 @@ def test_unknown_and_pooled_donors_are_refused_unless_told():
     assert dropped.rows.tolist() == [0, 1]
     assert dropped.dropped["unknown_group"] == 4
     assert len(make_split(obs, donor="donor", unknown="own").names) == 6
-    assert group_problems(["donor_1", "Pool-3", "x / na", "unknown_2", "carpool"]) == ["Pool-3", "x / na", "unknown_2"]
+    names = ["donor_1", "Pool-3", "x / na", "s:unknown", "unknown_2", "carpool", "s:d1"]
+    assert group_problems(names) == ["Pool-3", "x / na", "s:unknown", "unknown_2"]
 
 
 def test_second_copies_are_dropped():

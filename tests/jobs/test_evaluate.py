@@ -16,6 +16,7 @@ from whycell.jobs.compare import compare
 from whycell.jobs.evaluate import evaluate, evaluate_references
 from whycell.jobs.results_folder import RESULT_FILES, write_results
 from whycell.jobs.specs import Spec, read_spec, specs_for
+from whycell.knowledge.genes import GeneTable
 from whycell.knowledge.terms import Ontology
 from whycell.metrics.scorecard import KEYS
 
@@ -215,3 +216,37 @@ def test_model_specs(tmp_path):
     path.write_text('model = "knn"\n[parameters]\nnearness = 1\n')
     with pytest.raises(UsageError, match="nearness"):
         evaluate_references(simulate(donors=2, cells=10), by="donor", model_specs=[path], only=["knn (nearness=1)"])
+
+
+def test_files_in_folder_out(tmp_path):
+    import anndata as ad
+
+    data = simulate(donors=4, cells=50, labels=("CD4 T", "B", "NK"))
+    cells = ad.AnnData(data.X, data.obs.set_index("cell"))
+    table = GeneTable.load()
+    cells.var_names = [str(i) for i in table.ids[:4000:100]]
+    cells.obs["label"] = cells.obs["label"].replace({"CD4 T": IDS["CD4 T"], "B": "B cell", "NK": "natural killer cell"})
+    cells.write_h5ad(tmp_path / "ref.h5ad")
+    (tmp_path / "spec.toml").write_text('model = "whycell"\n[parameters]\nepochs = 2\nn_members = 1\nn_hidden = 16\n')
+    result = evaluate(
+        [tmp_path / "ref.h5ad"],
+        tmp_path / "out",
+        label="label",
+        donor="donor",
+        model_specs=[tmp_path / "spec.toml"],
+        n_folds=2,
+        threads=1,
+    )
+    assert [*result.scores] == [
+        "whycell",
+        "majority",
+        "logistic",
+        "knn",
+        "whycell (epochs=2, n_members=1, n_hidden=16)",
+    ]
+    assert result.scores["whycell"]["accuracy"]["value"] > 0.9
+    assert {path.name for path in (tmp_path / "out").iterdir()} == set(RESULT_FILES)
+    run = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert run["command"] == "evaluate"
+    assert run["parameters"]["split_hash"] == result.provenance["split_hash"]
+    assert next(iter(run["inputs"].values())).startswith("sha256:")

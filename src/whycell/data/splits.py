@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from whycell.data.schema import donor_kinds, primary_cells
 from whycell.errors import FormatError, GroupError
 
 __all__ = ["Fold", "Split", "group_problems", "make_split"]
@@ -23,9 +24,8 @@ __all__ = ["Fold", "Split", "group_problems", "make_split"]
 By = Literal["donor", "study", "random"]
 Unknown = Literal["refuse", "drop", "own"]
 
-#: Words that name no donor, and words that name several at once.
-UNKNOWN_GROUPS = frozenset({"", "unknown", "na", "n/a", "nan", "none", "null", "not available", "not applicable", "?"})
-POOLED_GROUPS = frozenset({"pooled", "pool", "mixed", "multiple", "multiplexed", "various"})
+#: Words that name several donors at once, beyond those that the CELLxGENE schema reserves.
+_POOLED = frozenset({"pooled", "pool", "mixed", "multiple", "multiplexed", "various"})
 
 #: With more groups than this, folds hold several groups each unless a number of folds is asked for.
 MOST_FOLDS = 10
@@ -200,23 +200,24 @@ def make_split(
 
 
 def group_problems(groups: Sequence[Any] | np.ndarray) -> list[str]:
-    """Names among the groups that stand for no donor or for several: unknown, pooled, or joined by ``|`` or `` || ``.
+    """Names among the groups that stand for no donor or for several.
 
-    A name of the form ``study / donor`` is judged by its donor.
+    They are the schema's words (:func:`whycell.data.schema.donor_kinds`), names with ``pool`` or ``unknown`` as a word
+    of its own, and names joined by ``||``. A name of the form ``study / donor`` or ``study:donor`` is judged by its
+    donor.
     """
     found = []
     for name in dict.fromkeys(str(g) for g in groups):
-        last = name.rpartition(" / ")[2].strip().lower()
-        words = set(last.replace("-", " ").replace("_", " ").split())
-        if last in UNKNOWN_GROUPS or "||" in last or words & POOLED_GROUPS or "unknown" in words:
+        last = name.rpartition(" / ")[2].rpartition(":")[2].strip()
+        words = set(last.lower().replace("-", " ").replace("_", " ").split())
+        if donor_kinds([last])[0] != "donor" or "||" in last or words & _POOLED or "unknown" in words:
             found.append(name)
     return found
 
 
 def _primary(obs: pd.DataFrame) -> np.ndarray:
-    if "is_primary_data" not in obs:
-        return np.ones(len(obs), dtype=bool)
-    return ~obs["is_primary_data"].astype(str).str.lower().isin(["false", "0"]).to_numpy()
+    primary = primary_cells(obs)
+    return np.ones(len(obs), dtype=bool) if primary is None else primary
 
 
 def _groups(obs: pd.DataFrame, by: By, donor: str | None, study: str | None) -> np.ndarray:
@@ -228,7 +229,8 @@ def _groups(obs: pd.DataFrame, by: By, donor: str | None, study: str | None) -> 
             raise GroupError(msg)
     own = _text(obs[wanted])
     if by == "donor" and study is not None and obs[study].nunique() > 1:
-        return np.array([f"{s} / {d}" for s, d in zip(_text(obs[study]), own, strict=True)], dtype=object)
+        pairs = zip(_text(obs[study]), own, strict=True)
+        return np.array([d if d.startswith(f"{s}:") else f"{s} / {d}" for s, d in pairs], dtype=object)
     return own
 
 

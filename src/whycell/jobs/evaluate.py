@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ def evaluate(
             label=label,
             donor=donor,
             study=study,
-            label_map=label_map,
+            label_map=Path(label_map) if label_map else None,
             ontology=ontology,
             threads=threads,
             talk=talk,
@@ -109,7 +110,7 @@ def evaluate(
             device=device,
             talk=talk,
         )
-        inputs = {str(path): _fingerprint(Path(path)) for path in references}
+        inputs = dict(loaded.fingerprints)
     result.provenance.update(inputs=inputs, label=label or "", versions=versions())
     write_results(
         result,
@@ -226,12 +227,5 @@ def _warnings(split: Split) -> list[str]:
 
 
 def _fingerprint(path: Path) -> str:
-    import hashlib
-
-    if path.is_dir():
-        from whycell.data.cells import open_cells
-
-        with open_cells(path) as cells:
-            return cells.fingerprint()
     with path.open("rb") as stream:
         return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()

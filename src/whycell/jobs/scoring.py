@@ -46,8 +46,13 @@ def interval_groups(calls: pd.DataFrame, by: str) -> tuple[np.ndarray, str]:
 
     Studies where studies were held out and there are enough of them; else donors (of their study); else studies.
     """
-    several = calls["study"].nunique() > 1
-    donors = (calls["study"] + " / " + calls["donor"]) if several else calls["donor"]
+    donors = calls["donor"]
+    if calls["study"].nunique() > 1:
+        # Two studies may both have a donor "1"; where the reader has put the study in front already, once is enough.
+        donors = donors.where(
+            [d.startswith(f"{s}:") for s, d in zip(calls["study"], donors, strict=True)],
+            calls["study"] + " / " + donors,
+        )
     if by == "study" and calls["study"].nunique() >= FEW_GROUPS:
         return calls["study"].to_numpy(), "study"
     if (calls["donor"] != "").any():
