@@ -199,3 +199,10 @@ def test_a_card_of_the_typer_is_put_into_words() -> None:
         ["odd", "–", "0"],
     ]
     assert "random" in card_parts(card | {"held_out": {"unit": "random cells"}})["tested"]
+
+
+def test_classes_without_an_id_stand_side_by_side() -> None:
+    nodes = [TreeNode("CL:0000988", "top", (), 1, 1)]
+    nodes += [TreeNode("", name, (), 5, 5) for name in ("odd", "odder", "unknown")]
+    drawn = nested_tree(nodes, {})
+    assert [(node["name"], node["children"]) for node in drawn] == [("odd", []), ("odder", []), ("top", [])]
