@@ -36,7 +36,8 @@ def find(model: str | Path | None) -> Path:
     if path.name == str(model) and shipped.is_dir():
         return shipped
     names = sorted(p.name for p in _shelf().glob("*") if p.is_dir()) if _shelf().is_dir() else []
-    msg = f"There is no model {str(model)!r}; give a folder written by `whycell train`, or one of: {', '.join(names) or '(none shipped)'}."
+    shelf = ", ".join(names) or "(none shipped)"
+    msg = f"There is no model {str(model)!r}; give a folder written by `whycell train`, or one of: {shelf}."
     raise ModelError(msg)
 
 

@@ -186,7 +186,10 @@ def _check_groups(parts: Sequence[_Part], *, donor: str | None, study: str | Non
     ):
         if column is not None and not any(present):
             got = sorted(set().union(*(part.obs.columns for part in parts)))
-            msg = f"No reference has a column {column!r} of {what} in obs; check its name with `whycell doctor` ({len(got)} read)."
+            msg = (
+                f"No reference has a column {column!r} of {what} in obs; check its name with `whycell doctor` "
+                f"({len(got)} read)."
+            )
             raise GroupError(msg)
 
 

@@ -45,7 +45,7 @@ def write_text(path: Path, text: str) -> None:
 def probability_store(
     path: Path | None, space: LeafSpace, names: np.ndarray, *, force: bool
 ) -> Iterator[Callable[[int, np.ndarray], None]]:
-    """A zarr store that fills block by block: ``probability`` (n_cells, n_nodes) float32, ``cell``, ``term_id``, ``term``.
+    """A zarr store filled block by block: ``probability`` (n_cells, n_nodes) float32, ``cell``, ``term_id``, ``term``.
 
     Parameters
     ----------

@@ -149,14 +149,14 @@ class Answerer:
         seen[columns[columns >= 0]] = True
         coverage = self.learned.coverage(seen)
         parts = [
-            self._block(values[start : start + BLOCK], columns, seen, coverage, depth)
+            self._block(values[start : start + BLOCK], columns, seen, coverage, depth=depth)
             for start in range(0, max(values.shape[0], 1), BLOCK)
         ]
         joined = [np.concatenate(part) for part in zip(*parts, strict=True)]
         return Answer(self.space, *joined)
 
     def _block(
-        self, values: sp.csr_matrix, columns: np.ndarray, seen: np.ndarray, coverage: float, depth: bool | None
+        self, values: sp.csr_matrix, columns: np.ndarray, seen: np.ndarray, coverage: float, *, depth: bool | None
     ) -> tuple[np.ndarray, ...]:
         n = values.shape[0]
         x, facts = self.learned.encode(values, columns, seen)
@@ -173,7 +173,7 @@ class Answerer:
         confidence = np.where(
             node >= 0, of_nodes[np.arange(n), np.maximum(node, 0)], probabilities.max(axis=1, initial=0)
         )
-        flag = self._flags(probabilities, facts, novelty, seen, coverage, depth)
+        flag = self._flags(probabilities, facts, novelty, seen, coverage, depth=depth)
         return probabilities, node, np.minimum(confidence, 1.0), novelty, flag, x
 
     def _flags(
@@ -183,6 +183,7 @@ class Answerer:
         novelty: np.ndarray,
         seen: np.ndarray,
         coverage: float,
+        *,
         depth: bool | None,
     ) -> np.ndarray:
         norms = self.norms

@@ -3,8 +3,8 @@
 *Temperature.* Log-probabilities are divided by one number, found by maximum likelihood on held-out cells; small panels
 deserve less certainty, so the number is found at several shares of what the model reads and interpolated.
 
-*Threshold.* The call is the most informative term whose probability clears a threshold. The threshold is the smallest at
-which held-out calls off the true branch are at most the stated share: the mean over held-out groups plus one standard
+*Threshold.* The call is the most informative term whose probability clears a threshold, the smallest one at which
+held-out calls off the true branch are at most the stated share: the mean over held-out groups plus one standard
 error, so that few or unlike groups make the model more careful, not less.
 """
 

@@ -61,9 +61,7 @@ def make_card(
         "format": 1,
         "parameters": dict(parameters),
         "ontology": {"name": "Cell Ontology", "release": release},
-        "normalisation": "log1p of counts per 10,000 of the model's genes"
-        if _reads_counts(cells)
-        else "as given",
+        "normalisation": "log1p of counts per 10,000 of the model's genes" if _reads_counts(cells) else "as given",
         "classes": [
             {"label": str(label), "term_id": str(term), "name": str(name)}
             for label, term, name in zip(space.labels, space.term_ids, space.leaf_names, strict=True)

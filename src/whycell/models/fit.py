@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,7 +94,7 @@ def train_heads(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps, pct_start=0.2)
     orders = [_Order(len(m), batch, generator) for m in meaning]
     masks = _Dropout(len(lessons), batch, n_hidden, dropout, generator, device)
-    with (talk or Talk()).progress("training", steps) as bar:
+    with _one_core(), (talk or Talk()).progress("training", steps) as bar:
         for _ in range(steps):
             cells = [order.next() for order in orders]
             seen = [torch.randint(len(v), (batch,), generator=generator) for v in views]
@@ -109,6 +110,17 @@ def train_heads(
             bar.advance()
     state = {name: value.detach().cpu().numpy() for name, value in heads.named_parameters()}
     return [{name: np.ascontiguousarray(value[m]) for name, value in state.items()} for m in range(len(lessons))]
+
+
+@contextmanager
+def _one_core() -> Iterator[None]:
+    """Tensors this small are slower on two cores; the setting is the calling thread's own and is put back."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Order:

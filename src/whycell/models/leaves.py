@@ -104,8 +104,8 @@ def build_leaves(
     leaves = [term for term in terms if not under[term] or term in kept_apart]
     if len(leaves) < 2:
         msg = (
-            f"One class is not enough to learn from: got {_names(terms, ontology)}. At least two cell types that are not "
-            "above one another are needed; check the label column."
+            f"One class is not enough to learn from: got {_names(terms, ontology)}. At least two cell types that are "
+            "not above one another are needed; check the label column."
         )
         raise LabelError(msg)
     space = _space(leaves, keys, labels, ontology)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -150,11 +151,14 @@ def learn(
     for group, (encoder, _, weights), rng in zip(groups, prepared, rngs, strict=True):
         seen = views(encoder, group.values, group.study, group.measured, shift=recipe.shift, rng=rng)
         lessons += [Lesson(seen, group.kind, group.meanings, weights)] * recipe.n_members
-    heads = _train(lessons, recipe, seed=seed, device=device, talk=talk)
     wanting = [0, 1, 2][: len(groups)]
     doubts = [_novelty_lesson(groups[i], prepared[i][0], rngs[i]) for i in wanting]
     brief = replace(recipe, epochs=4.0, batch=2 * recipe.batch)
-    doubters = dict(zip(wanting, _train(doubts, brief, seed=seed + 1, device=device, talk=talk), strict=True))
+    # Two trainings of small tensors, one core each: torch on two cores would spend its time handing work over.
+    with ThreadPoolExecutor(2) as pool:
+        typing = pool.submit(_train, lessons, recipe, seed=seed, device=device, talk=talk)
+        doubting = pool.submit(_train, doubts, brief, seed=seed + 1, device=device, talk=Talk())
+        heads, doubters = typing.result(), dict(zip(wanting, doubting.result(), strict=True))
     learned = []
     for i, group in enumerate(groups):
         own = heads[i * recipe.n_members : (i + 1) * recipe.n_members]

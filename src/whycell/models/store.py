@@ -98,7 +98,10 @@ def load(folder: Path) -> tuple[Answerer, dict[str, Any]]:
     card = read_card(folder)
     weights = (folder / _WEIGHTS).read_bytes() if (folder / _WEIGHTS).is_file() else b""
     if hashlib.sha256(weights).hexdigest() != card["weights_sha256"]:
-        msg = f"The weights in {folder} are not those its about.json was written with: truncated or replaced. Copy the model again, or train it anew."
+        msg = (
+            f"The weights in {folder} are not those its about.json was written with: truncated or replaced. "
+            "Copy the model again, or train it anew."
+        )
         raise ModelError(msg)
     tensors = load_tensors(weights)
     return _rebuild(tensors, card), card
@@ -108,7 +111,10 @@ def read_card(folder: Path) -> dict[str, Any]:
     """The card of a saved model, checked against its own digest."""
     path = Path(folder) / _ABOUT
     if not path.is_file():
-        msg = f"{folder} is not a saved model: it has no {_ABOUT}. Give a folder written by `whycell train`, or a name from `whycell models`."
+        msg = (
+            f"{folder} is not a saved model: it has no {_ABOUT}. Give a folder written by `whycell train`, or a name "
+            "from `whycell models`."
+        )
         raise ModelError(msg)
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
@@ -119,10 +125,16 @@ def read_card(folder: Path) -> dict[str, Any]:
         msg = f"{path} was not written by whycell, or is cut short. Give a folder written by `whycell train`."
         raise ModelError(msg)
     if card.get("format") != FORMAT:
-        msg = f"{path} has format {card.get('format')}, this whycell reads format {FORMAT}. Install the whycell that wrote it, or train anew."
+        msg = (
+            f"{path} has format {card.get('format')}, this whycell reads format {FORMAT}. Install the whycell that "
+            "wrote it, or train anew."
+        )
         raise ModelError(msg)
     if card.get("sha256") != _digest(card):
-        msg = f"{path} was edited after it was written, so its figures cannot be trusted. Copy the model again, or train it anew."
+        msg = (
+            f"{path} was edited after it was written, so its figures cannot be trusted. Copy the model again, or "
+            "train it anew."
+        )
         raise ModelError(msg)
     return dict(card)
 

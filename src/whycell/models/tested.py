@@ -142,7 +142,7 @@ def calibrate(
     of_nodes = probabilities @ below.T.astype(np.float64)
     of_nodes *= np.stack([known[f] for f in folds.fold[rows]])
     kinds = cells.kind[rows]
-    # A cell of a branch that the fold never met can only be found as novel; it says nothing of right and wrong branches.
+    # A cell of a branch that the fold never met can only be found novel; it says nothing of right and wrong branches.
     use = np.array(
         [
             meanings[f][kind].any() and bool((models[f].taught & ~meanings[f][kind]).any())

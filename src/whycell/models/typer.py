@@ -273,7 +273,8 @@ class CellTyper(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not (columns >= 0).any():
             msg = (
                 f"None of the model's {len(self.answerer_.genes)} genes is among the {len(columns)} given: got "
-                f"{', '.join(map(str, list(names)[:3]))}, wanted names like {', '.join(map(str, self.answerer_.genes[:3]))}."
+                f"{', '.join(map(str, list(names)[:3]))}, wanted names like "
+                f"{', '.join(map(str, self.answerer_.genes[:3]))}."
             )
             raise GeneError(msg)
         values = sp.csr_matrix(X, dtype=np.float32)
