@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from peers.blood import STUDIES, Study, load_study, on_genes, shared_symbols
 
-__all__ = ["Fold", "donor_folds", "novelty_folds", "study_folds"]
+__all__ = ["Fold", "donor_folds", "half_folds", "novelty_folds", "study_folds"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,15 @@ def novelty_folds(left_out: tuple[str, ...]) -> Iterator[Fold]:
     for donor in np.unique(kang.donors):
         test = kang.donors == donor
         yield _fold(str(donor), kang, ~test & ~new, test)
+
+
+def half_folds(left_out: tuple[str, ...]) -> Iterator[Fold]:
+    """Kang's donors in two halves of like size, each tested by the other's; ``left_out`` as in ``novelty_folds``."""
+    kang = load_study("kang_ctrl_8donors")
+    new = np.isin(kang.terms, left_out)
+    first = np.isin(kang.donors, ["1015", "1016", "1039", "1244"])
+    for name, test in (("first", first), ("second", ~first)):
+        yield _fold(name, kang, ~test & ~new, test)
 
 
 def study_folds() -> Iterator[Fold]:
