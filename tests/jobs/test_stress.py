@@ -75,3 +75,15 @@ def test_the_table(references, tmp_path):
     assert (table["honest"] == (table["gap"] <= 0.05)).all()
     write_stress(table, tmp_path, inputs={})
     assert {p.name for p in tmp_path.iterdir()} == {"stress.tsv", "run.json"}
+
+
+def test_types_left_out_are_scored_on_unseen_donors(references):
+    from whycell.jobs.novelty import leave_types_out
+
+    table = leave_types_out(references, types=[["B", "NK"], ["odd"], ["B"]], only=["logistic"], threads=1)
+    assert table["type"].tolist() == ["odd", "B"], "without B and NK one class is left: nothing to train on"
+    row = table.set_index("type").loc["odd"]
+    assert row["n_novel"] == (references.obs["label"] == "odd").sum()
+    assert row["n_novel"] + row["n_seen"] == len(references.obs)
+    assert row["unknown"] + row["on_branch"] + row["wrong_branch"] == pytest.approx(1)
+    assert 0 <= row["fpr95"] <= 1
