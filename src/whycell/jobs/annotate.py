@@ -173,8 +173,8 @@ def _columns(cells: Cells, diagnosis: Diagnosis, answerer: Answerer) -> np.ndarr
         if likeness < _LEAST_LIKENESS:
             msg = (
                 f"The genes of {cells.name} do not behave like those the model knows under these names: mean "
-                f"expression correlates at {likeness:.2f}, at least {_LEAST_LIKENESS} is needed. Are the columns of the "
-                "matrix in the order of the gene names?"
+                f"expression correlates at {likeness:.2f}, at least {_LEAST_LIKENESS} is needed. Are the columns of "
+                "the matrix in the order of the gene names?"
             )
             raise GeneError(msg)
     return columns
