@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from whycell.data.splits import Split
+from whycell.data.splits import Split, make_split
 from whycell.errors import FormatError, LabelError, OutputError, UsageError
 from whycell.jobs.compare import compare
+from whycell.jobs.crossfit import cross_fit, tree_for
 from whycell.jobs.evaluate import evaluate, evaluate_references
 from whycell.jobs.results_folder import RESULT_FILES, write_results
 from whycell.jobs.specs import Spec, read_spec, specs_for
@@ -250,3 +251,18 @@ def test_files_in_folder_out(tmp_path):
     assert run["command"] == "evaluate"
     assert run["parameters"]["split_hash"] == result.provenance["split_hash"]
     assert next(iter(run["inputs"].values())).startswith("sha256:")
+
+
+def test_a_search_inside_every_fold(tmp_path):
+    pytest.importorskip("optuna").logging.set_verbosity(30)
+    search = {"space": {"C": [0.001, 1.0]}, "trials": 2, "inner_folds": 2, "folder": str(tmp_path / "log")}
+    spec = Spec("logistic", "searched", {}, search)
+    data = simulate(donors=3, cells=40)
+    tree = tree_for(Ontology.load(), dict(data.label_ids))
+    split = make_split(data.obs, donor="donor")
+    found = cross_fit(spec, data, split, ontology=Ontology.load(), tree=tree)
+    assert found.trials is not None
+    assert found.trials.groupby("fold").size().to_dict() == {"d0": 2, "d1": 2, "d2": 2}
+    assert sorted(path.name for path in (tmp_path / "log").iterdir()) == ["d0", "d1", "d2"]
+    with pytest.raises(UsageError, match="no space"):
+        Spec("logistic", "x", {}, {"trials": 3})

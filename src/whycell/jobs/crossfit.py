@@ -11,6 +11,7 @@ import pandas as pd
 from whycell.compute import Talk
 from whycell.data.splits import Fold, Split
 from whycell.errors import LabelError
+from whycell.jobs.fitting import fit_rows, search_inside
 from whycell.jobs.specs import Spec, build
 from whycell.knowledge.labels import is_unknown_label
 from whycell.knowledge.terms import Ontology
@@ -21,7 +22,7 @@ from whycell.metrics.tree import TermTree
 from whycell.models.backoff import OWN_CLASS, class_term, own_classes
 from whycell.models.baselines import Baseline
 
-__all__ = ["CALL_TABLE", "FoldProbabilities", "Tested", "cross_fit", "fit_rows", "tree_for", "truth_terms"]
+__all__ = ["CALL_TABLE", "FoldProbabilities", "Tested", "cross_fit", "tree_for", "truth_terms"]
 
 #: Columns of the table of calls, one row a (model, cell).
 CALL_TABLE = (
@@ -67,10 +68,13 @@ class Tested:
         With the columns :data:`CALL_TABLE`, in the order of the split's rows.
     probabilities
         Fold by fold; empty where only calls are known.
+    trials
+        Every trial of the search for parameters, fold by fold; ``None`` where none was made.
     """
 
     calls: pd.DataFrame
     probabilities: list[FoldProbabilities] = field(default_factory=list)
+    trials: pd.DataFrame | None = None
 
     def sums(self, group: np.ndarray, n_groups: int, *, tree: TermTree) -> ProbabilitySums | None:
         """The sums that scores of probabilities are made of; conformal sets of a fold are set by the other folds."""
@@ -130,7 +134,7 @@ def cross_fit(
         A fold has no labelled cell to train on.
     """
     talk = talk or Talk()
-    frames, probabilities = [], []
+    frames, probabilities, trials = [], [], []
     place = np.full(len(references.obs), -1, dtype=np.int64)
     place[split.rows] = np.arange(len(split.rows))
     labels = references.obs["label"].astype(object).to_numpy()
@@ -141,7 +145,13 @@ def cross_fit(
             if not len(train):
                 msg = f"holding out {fold.name!r} leaves no labelled cell to train on; label others, or split otherwise"
                 raise LabelError(msg)
-            model = build(spec, seed=seed, threads=threads, device=device)
+            own = spec
+            if spec.search:
+                own, record = search_inside(
+                    spec, references, train, split, fold, ontology=ontology, seed=seed, threads=threads, device=device
+                )
+                trials.append(record)
+            model = build(own, seed=seed, threads=threads, device=device)
             model = fit_rows(model, references, train, ontology=ontology)
             X = references.X[fold.test]
             values, columns = model.predict_proba(X, genes=references.genes)
@@ -151,26 +161,8 @@ def cross_fit(
             probabilities.append(FoldProbabilities(place[fold.test], np.asarray(values, dtype=np.float32), terms))
             step.advance()
     order = np.argsort(np.concatenate([p.rows for p in probabilities]), kind="stable")
-    return Tested(pd.concat(frames, ignore_index=True).iloc[order].reset_index(drop=True), probabilities)
-
-
-def fit_rows(model: Any, references: Any, rows: np.ndarray, *, ontology: Ontology) -> Any:
-    """Train a model on some rows of the references."""
-    obs = references.obs.iloc[rows]
-
-    def column(name: str) -> np.ndarray | None:
-        return obs[name].astype(str).to_numpy() if name in obs and obs[name].notna().any() else None
-
-    return model.fit(
-        references.X[rows],
-        obs["label"].astype(str).to_numpy(),
-        genes=references.genes,
-        donors=column("donor"),
-        studies=column("study"),
-        ontology=ontology,
-        label_ids=references.label_ids,
-        measured=references.measured,
-    )
+    calls = pd.concat(frames, ignore_index=True).iloc[order].reset_index(drop=True)
+    return Tested(calls, probabilities, pd.concat(trials, ignore_index=True) if trials else None)
 
 
 def _frame(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from whycell.compute import Talk, n_threads
 from whycell.data.splits import By, Split, Unknown, make_split
@@ -78,6 +81,7 @@ def evaluate(
         raise UsageError(msg)
     ontology = Ontology.load()
     frozen: Split | None = None
+    trials: pd.DataFrame | None = None
     if truth is not None and calls is not None:
         result = _of_given(Path(truth), Path(calls), ontology=ontology, seed=seed)
         inputs = {str(path): _fingerprint(Path(path)) for path in (truth, calls)}
@@ -98,7 +102,7 @@ def evaluate(
             talk=talk,
         )
         by = split or ("donor" if donor else "study" if study or len(references) > 1 else "random")
-        result, frozen = evaluate_references(
+        result, frozen, trials = _run(
             loaded,
             by=by,
             model_specs=model_specs,
@@ -111,12 +115,15 @@ def evaluate(
             talk=talk,
         )
         inputs = dict(loaded.fingerprints)
+    extra: dict[str, Callable[[Path], object]] = {} if frozen is None else {"split.json": frozen.save}
+    if trials is not None:
+        extra["trials.tsv"] = partial(_write_table, trials)
     result.provenance.update(inputs=inputs, label=label or "", versions=versions())
     write_results(
         result,
         output,
         page=evaluation_page,
-        extra={} if frozen is None else {"split.json": frozen.save},
+        extra=extra,
         force=force,
     )
     write_run(
@@ -151,6 +158,36 @@ def evaluate_references(
     ``only`` names the models to run of the defaults and ``model_specs`` together; all of them without. The first is the
     one that the others are compared with.
     """
+    result, frozen, _ = _run(
+        references,
+        by=by,
+        model_specs=model_specs,
+        only=only,
+        unknown_groups=unknown_groups,
+        n_folds=n_folds,
+        ontology=ontology,
+        seed=seed,
+        threads=threads,
+        device=device,
+        talk=talk,
+    )
+    return result, frozen
+
+
+def _run(
+    references: Any,
+    *,
+    by: By = "donor",
+    model_specs: Sequence[Any] = (),
+    only: Sequence[str] | None = None,
+    unknown_groups: Unknown = "refuse",
+    n_folds: int | None = None,
+    ontology: Ontology | None = None,
+    seed: int = 0,
+    threads: int = 0,
+    device: str = "auto",
+    talk: Talk | None = None,
+) -> tuple[Evaluation, Split, pd.DataFrame | None]:
     talk, ontology = talk or Talk(), ontology or Ontology.load()
     specs = [spec for spec in specs_for(model_specs) if only is None or spec.name in only]
     if not specs:
@@ -195,7 +232,8 @@ def evaluate_references(
     result = assemble(
         tested, by=by, tree=tree, ontology=ontology, warnings=_warnings(frozen), provenance=provenance, seed=seed
     )
-    return result, frozen
+    searched = [one.trials for one in tested.values() if one.trials is not None]
+    return result, frozen, pd.concat(searched, ignore_index=True) if searched else None
 
 
 def _of_given(truth: Path, calls: Path, *, ontology: Ontology, seed: int) -> Evaluation:
@@ -229,3 +267,7 @@ def _warnings(split: Split) -> list[str]:
 def _fingerprint(path: Path) -> str:
     with path.open("rb") as stream:
         return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _write_table(table: pd.DataFrame, path: Path) -> None:
+    table.to_csv(path, sep="\t", index=False)

@@ -10,7 +10,8 @@ import pandas as pd
 
 from whycell.compute import Talk, n_threads
 from whycell.data.splits import By, make_split
-from whycell.jobs.crossfit import fit_rows, tree_for, truth_terms
+from whycell.jobs.crossfit import tree_for, truth_terms
+from whycell.jobs.fitting import fit_rows
 from whycell.jobs.specs import build, specs_for
 from whycell.knowledge.labels import is_unknown_label
 from whycell.knowledge.terms import Ontology

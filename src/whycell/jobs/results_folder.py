@@ -27,6 +27,7 @@ RESULT_FILES = {
     "run.json": "command, versions, inputs, seed",
     "report.html": "the page",
 }
+#: And where a spec searched for parameters: trials.tsv, every trial of every fold.
 
 
 def check_output(output: Path, *, force: bool) -> None:

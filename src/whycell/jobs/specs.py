@@ -7,6 +7,10 @@
 
     [parameters]
     C = 0.1
+
+    [search]                  # optional: choose parameters anew in every fold, on its training donors alone
+    trials = 20
+    space = { C = { low = 0.001, high = 10.0, log = true } }
 """
 
 from __future__ import annotations
@@ -14,14 +18,14 @@ from __future__ import annotations
 import importlib
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from whycell.errors import UsageError
 from whycell.models.protocol import TypingModel
 
-__all__ = ["DEFAULT_SPECS", "MODELS", "Spec", "build", "read_spec", "specs_for"]
+__all__ = ["DEFAULT_SPECS", "MODELS", "SEARCH_KEYS", "Spec", "build", "read_spec", "specs_for"]
 
 #: Module and class of every model that a spec may name; imported only when asked for, since some are heavy or optional.
 MODELS: dict[str, tuple[str, str]] = {
@@ -34,20 +38,34 @@ MODELS: dict[str, tuple[str, str]] = {
     "celltypist": ("whycell.models.celltypist", "CellTypist"),
 }
 
+#: What a table ``[search]`` may hold.
+SEARCH_KEYS = frozenset({"folder", "inner_folds", "logger", "metric", "space", "storage", "trials"})
+
 
 @dataclass(frozen=True)
 class Spec:
-    """A model to evaluate: what it is, how the report calls it, and its parameters."""
+    """A model to evaluate: what it is, how the report calls it, its parameters, and what of them to search for.
+
+    Keys of ``search``: ``space`` (see :func:`whycell.models.tune.search`), ``trials``, ``inner_folds``, ``metric``
+    (``log_loss``, ``accuracy`` or ``macro_f1``), ``storage`` (a file, so that an interrupted search goes on),
+    ``logger`` (``csv``, ``tensorboard`` or ``wandb``) and ``folder`` of its log.
+    """
 
     model: str
     name: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    search: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.model not in MODELS:
             msg = f"got model {self.model!r}; wanted one of: {', '.join(MODELS)}"
             raise UsageError(msg)
         object.__setattr__(self, "name", self.name or self.model)
+        strange = sorted(set(self.search) - SEARCH_KEYS)
+        if self.search and (strange or not self.search.get("space")):
+            got = ", ".join(strange) or "no space"
+            msg = f"the [search] of {self.name!r} holds {got}; wanted a space, and of {', '.join(sorted(SEARCH_KEYS))}"
+            raise UsageError(msg)
 
 
 #: Ours, and the three that every report shows beside it.
@@ -61,12 +79,13 @@ def read_spec(path: Path | str) -> Spec:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         msg = f'{path} cannot be read as a model spec: {error}; wanted TOML with: model = "logistic"'
         raise UsageError(msg) from error
-    strange = sorted(set(found) - {"model", "name", "parameters"})
-    if strange or not isinstance(found.get("model"), str) or not isinstance(found.get("parameters", {}), dict):
+    strange = sorted(set(found) - {"model", "name", "parameters", "search"})
+    tables = all(isinstance(found.get(key, {}), dict) for key in ("parameters", "search"))
+    if strange or not isinstance(found.get("model"), str) or not tables:
         got = ", ".join(strange) or "no model"
-        msg = f'{path} holds {got}; wanted model = "...", optionally name = "..." and a table [parameters]'
+        msg = f'{path} holds {got}; wanted model = "...", optionally name = "...", [parameters] and [search]'
         raise UsageError(msg)
-    return Spec(found["model"], str(found.get("name", "")), found.get("parameters", {}))
+    return Spec(found["model"], str(found.get("name", "")), found.get("parameters", {}), found.get("search", {}))
 
 
 def specs_for(given: Sequence[Path | str | Spec]) -> tuple[Spec, ...]:
@@ -77,12 +96,13 @@ def specs_for(given: Sequence[Path | str | Spec]) -> tuple[Spec, ...]:
     found = {spec.name: spec for spec in DEFAULT_SPECS}
     for one in given:
         spec = one if isinstance(one, Spec) else read_spec(one)
-        if spec.name in found and spec.parameters and spec.parameters != found[spec.name].parameters:
-            named = f"{spec.name} ({', '.join(f'{k}={v}' for k, v in spec.parameters.items())})"
+        if spec.name in found and spec != found[spec.name]:
+            words = [f"{k}={v}" for k, v in spec.parameters.items()] + (["searched"] if spec.search else [])
+            named = f"{spec.name} ({', '.join(words)})"
             if named in found:
                 msg = f'two model specs are called {named!r}; give one of them another name = "..."'
                 raise UsageError(msg)
-            spec = Spec(spec.model, named, spec.parameters)
+            spec = replace(spec, name=named)
         found[spec.name] = spec
     return tuple(found.values())
 

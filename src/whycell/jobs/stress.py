@@ -17,7 +17,8 @@ from whycell.compute import Talk, n_threads
 from whycell.data.splits import By, make_split
 from whycell.data.stresses import Stressed, each_stress
 from whycell.errors import WhycellError
-from whycell.jobs.crossfit import fit_rows, tree_for, truth_terms
+from whycell.jobs.crossfit import tree_for, truth_terms
+from whycell.jobs.fitting import fit_rows
 from whycell.jobs.record import write_run
 from whycell.jobs.specs import build, specs_for
 from whycell.knowledge.labels import is_unknown_label
