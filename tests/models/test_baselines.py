@@ -86,3 +86,42 @@ def test_two_labels_of_one_term_are_one_class_and_unshared_genes_are_left_out(ce
     assert len(model.genes_) == 45
     with pytest.raises(GeneError, match="none of the 45 genes"):
         model.predict_proba(X, genes=np.array([f"z{i}" for i in range(60)]))
+
+
+WORKER = """
+import sys
+import numpy as np
+import scipy.sparse as sp
+with np.load(sys.argv[1]) as box:
+    X, T = (
+        sp.csr_matrix((box[k + "_data"], box[k + "_indices"], box[k + "_indptr"]), shape=(n, box["shape"][1])).toarray()
+        for k, n in (("X", box["shape"][0]), ("T", box["n_test"]))
+    )
+    y = box["y"]
+classes = np.unique(y)[::-1]
+if len(classes) < 2:
+    sys.exit("one class only")
+centres = np.stack([X[y == c].mean(0) for c in classes])
+np.savez(sys.argv[2], probabilities=np.exp(-((T[:, None] - centres) ** 2).mean(2)), classes=classes)
+"""
+
+
+def test_a_model_in_another_interpreter(cells, ontology, tmp_path):
+    import sys
+
+    from whycell.errors import ModelError, UsageError
+    from whycell.models.external import External
+
+    X, labels, genes = cells
+    script = tmp_path / "worker.py"
+    script.write_text(WORKER)
+    model = External(python=sys.executable, script=str(script))
+    model.fit(X[:150], labels[:150], genes=genes, ontology=ontology, label_ids=IDS)
+    p, names = model.predict_proba(X[150:], genes=genes)
+    assert (np.array(names)[p.argmax(axis=1)] == labels[150:]).mean() > 0.9
+    np.testing.assert_allclose(p.sum(axis=1), 1)
+    model.fit(X[:5], np.array(["B"] * 5), genes=genes, ontology=ontology, label_ids=IDS)
+    with pytest.raises(ModelError, match="one class only"):
+        model.predict_proba(X, genes=genes)
+    with pytest.raises(UsageError, match="no file"):
+        External(python=sys.executable, script="nowhere.py")

@@ -2,7 +2,7 @@
 
 ::
 
-    model = "logistic"        # whycell, majority, logistic, knn, random_forest, lightgbm, celltypist
+    model = "logistic"        # whycell, majority, logistic, knn, random_forest, lightgbm, celltypist, external
     name = "logistic C=0.1"   # how the report calls it; the model's own name where absent
 
     [parameters]
@@ -35,7 +35,8 @@ MODELS: dict[str, tuple[str, str]] = {
     "knn": ("whycell.models.baselines", "KNearest"),
     "random_forest": ("whycell.models.forests", "RandomForest"),
     "lightgbm": ("whycell.models.forests", "LightGBM"),
-    "celltypist": ("whycell.models.celltypist", "CellTypist"),
+    "celltypist": ("whycell.models.external", "CellTypist"),
+    "external": ("whycell.models.external", "External"),
 }
 
 #: What a table ``[search]`` may hold.

@@ -109,12 +109,13 @@ class ProbabilitySums:
         if not len(p):
             return
         nodes = np.flatnonzero(tree.closure_of(classes) & ~tree.stop)
-        nodes = nodes[np.lexsort((tree.ids[nodes], -tree.information[nodes]))]
         chance = node_probabilities(p, classes, nodes, tree=tree)
         self.line += np.bincount(group, minlength=g)
         for t, threshold in enumerate(THRESHOLDS):
-            over = chance >= threshold - 1e-9
-            call = np.where(over.any(axis=1), nodes[over.argmax(axis=1)], -1)
+            # The most telling node over the threshold, the likelier of two equals, as in the back-off itself.
+            worth = np.where(chance >= threshold - 1e-9, tree.information[nodes] + 1e-6 * chance, -1.0)
+            best = worth.argmax(axis=1)
+            call = np.where(worth[np.arange(len(best)), best] >= 0, nodes[best], -1)
             kinds = decompose(truth, call, tree=tree)
             made, wrong = kinds != KINDS.index("unknown"), kinds == KINDS.index("wrong_branch")
             kept = information_kept(truth, call, tree=tree)

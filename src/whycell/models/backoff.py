@@ -51,7 +51,7 @@ class BackOff:
         self.classes = self.tree.codes(np.array(terms, dtype=object))
         self.class_ids = np.array([label_ids.get(label, "") for label in labels], dtype=object)
         nodes = np.flatnonzero(self.tree.closure_of(self.classes) & ~self.tree.stop)
-        #: (m,) nodes that can be called, the most telling first, so that the first to clear the threshold is the call.
+        #: (m,) nodes that can be called, the most telling first.
         self.nodes = nodes[np.lexsort((self.tree.ids[nodes], -self.tree.information[nodes]))]
         self._names = np.array(
             [
@@ -72,9 +72,11 @@ class BackOff:
         return node_probabilities(probabilities, self.classes, self.nodes, tree=self.tree)
 
     def choose(self, of_nodes: np.ndarray, threshold: float) -> np.ndarray:
-        """(n,) column of the most telling node that clears the threshold, -1 for none."""
-        over = of_nodes >= threshold - 1e-9
-        return np.where(over.any(axis=1), over.argmax(axis=1), -1)
+        """(n,) column of the most telling node that clears the threshold, the likelier of two equals, -1 for none."""
+        content = self.tree.information[self.nodes]
+        worth = np.where(of_nodes >= threshold - 1e-9, content[None, :] + 1e-6 * of_nodes, -1.0)
+        best = worth.argmax(axis=1)
+        return np.where(worth[np.arange(len(best)), best] >= 0, best, -1)
 
     def call(
         self, probabilities: np.ndarray, *, threshold: float = 0.95, novelty: np.ndarray | None = None
