@@ -8,8 +8,9 @@ export OMP_NUM_THREADS ?= 1
 demo: .venv/demo.stamp
 	$(BIN)/python demo/run.py
 
+# A file's tests stay on one worker, so that what they share is made once.
 test: lint
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadfile
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/mypy

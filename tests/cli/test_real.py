@@ -17,9 +17,6 @@ from whycell._keys import ObsKeys
 DEMO = Path(__file__).resolve().parents[2] / "demo"
 WHYCELL = Path(sys.executable).with_name("whycell")
 
-# One worker trains once for all of these.
-pytestmark = pytest.mark.xdist_group("cli-real")
-
 
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
