@@ -1,7 +1,6 @@
 # Each target is one line over the real tool; the stamps in .venv make the installation run once.
 PYTHON ?= python3
 BIN := .venv/bin
-export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo test lint bench docs soak
 
@@ -9,6 +8,7 @@ demo: .venv/demo.stamp
 	$(BIN)/python demo/run.py
 
 # A file's tests stay on one worker, so that what they share is made once.
+test: export OMP_NUM_THREADS = 1
 test: lint
 	$(BIN)/pytest -n 2 --dist loadfile
 
