@@ -29,7 +29,7 @@ def test_train_hands_everything_to_the_job(run, fake) -> None:
     job = fake("train", {"name": "model", "n_classes": 4})
     done = run(
         *("train", "a.h5ad", "b.h5ad", "--label", "cell_type", "--donor", "d", "--study", "s", "--label-map", "m.tsv"),
-        *("-o", "model", "--seed", 7, "--threads", 2, "--device", "cpu", "--force"),
+        *("-o", "model", "--name", "mine", "--seed", 7, "--threads", 2, "--device", "cpu", "--force"),
     )
     assert (done.code, done.out) == (0, "model\n")
     (asked,) = job.asked
@@ -41,6 +41,8 @@ def test_train_hands_everything_to_the_job(run, fake) -> None:
         "donor": "d",
         "study": "s",
         "label_map": Path("m.tsv"),
+        "name": "mine",
+        "description": "",
         "seed": 7,
         "threads": 2,
         "device": "cpu",

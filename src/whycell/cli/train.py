@@ -18,6 +18,12 @@ def train(
     donor: options.Group = None,
     study: options.Study = None,
     label_map: options.LabelMapFile = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="TEXT", help="Name on the model's card; else that of the folder.")
+    ] = None,
+    description: Annotated[
+        str, typer.Option("--description", metavar="TEXT", help="A sentence on the card: what it is for.")
+    ] = "",
     seed: options.Seed = 0,
     threads: options.Threads = 0,
     device: options.Device = options.DeviceName.auto,
@@ -49,6 +55,8 @@ def train(
             donor=donor,
             study=study,
             label_map=label_map,
+            name=name,
+            description=description,
             seed=seed,
             threads=threads,
             device=device.value,
