@@ -111,7 +111,7 @@ class Encoder:
             columns.astype(np.int32, copy=False),
             seen,
             counted,
-            np.zeros((1, 1), dtype=np.float32) if gaps.scale is None else gaps.scale,
+            np.zeros((0, 0), dtype=np.float32) if gaps.scale is None else gaps.scale,
             pattern.astype(np.int32, copy=False),
             counted @ self.share,
             self.mean,
@@ -145,7 +145,7 @@ def _encode(
     facts: Any,
 ) -> None:
     n_genes, n_directions = directions.shape
-    scaled = scale.shape[1] == n_genes
+    scaled = len(scale) > 0
     held = np.zeros(n_genes, dtype=np.float32)
     touched = np.empty(n_genes, dtype=np.int32)
     x_of = np.empty(n_genes, dtype=np.float32)
