@@ -202,7 +202,7 @@ def _with_clusters(calls: pd.DataFrame, kept: Calls, clusters: pd.Categorical) -
     n = len(clusters.categories)
     counts = np.bincount(clusters.codes, minlength=n)[:n]
     means = (sums[:n] if sums is not None else np.zeros((n, 1))) / np.maximum(counts, 1)[:, None]
-    of_nodes = means @ answerer.space.below.T.astype(np.float64)
+    of_nodes = answerer.calibration.of_nodes(means, answerer.space.below)
     node = pick_nodes(of_nodes, answerer.space.information, answerer.calibration.threshold)
     names = np.append(answerer.space.node_names, UNKNOWN)[node].astype(str)
     sure = np.where(node >= 0, of_nodes[np.arange(n), np.maximum(node, 0)], means.max(axis=1))

@@ -164,7 +164,7 @@ class Answerer:
         padded[:n] = x
         log_p = ensemble_logits(padded, self.learned.heads)
         probabilities = self.calibration.probabilities(log_p, coverage=coverage)
-        of_nodes = probabilities @ self.space.below.T.astype(np.float64)
+        of_nodes = self.calibration.of_nodes(probabilities, self.space.below)
         node = pick_nodes(of_nodes, self.space.information, self.calibration.threshold)
         rest = np.zeros(BLOCK)
         rest[:n] = facts[:, 2]

@@ -122,6 +122,7 @@ def choose_threshold(
     information: np.ndarray,
     *,
     error: float,
+    margin: bool,
 ) -> tuple[float, float]:
     """The smallest threshold that keeps held-out calls on the true branch.
 
@@ -137,6 +138,9 @@ def choose_threshold(
         (n_nodes,).
     error
         Largest share of calls off the branch.
+    margin
+        Whether the mean over groups plus one standard error must keep to ``error``, or the mean alone (studies: they
+        are so few and so unlike that no threshold would keep to it).
 
     Returns
     -------
@@ -156,6 +160,6 @@ def choose_threshold(
         pooled = (wrongs.sum() + 1) / (calls.sum() + 1)
         spread = shares.std(ddof=1) / np.sqrt(n) if n > 1 else np.sqrt(pooled * (1 - pooled) / (calls.sum() + 1))
         wrong_share = float(pooled)
-        if max(pooled, shares.mean()) + spread <= error:
+        if max(pooled, shares.mean()) + (spread if margin else 0.0) <= error:
             break
     return float(threshold), wrong_share

@@ -12,7 +12,7 @@ from whycell.metrics.calibration import ece
 from whycell.models.calibrate import Folds, pick_nodes
 from whycell.models.leaves import LeafSpace
 from whycell.models.lessons import Cells
-from whycell.models.tested import CAUTION, Calibration
+from whycell.models.tested import CAUTION, ONE_STUDY, TWO_STUDIES_THRESHOLD, Calibration
 
 __all__ = ["make_card"]
 
@@ -52,7 +52,7 @@ def make_card(
     """
     best = held_p.argmax(axis=1)
     right = cells.meanings[cells.kind, best]
-    of_nodes = held_p @ space.below.T.astype(np.float64)
+    of_nodes = calibration.of_nodes(held_p, space.below)
     node = pick_nodes(of_nodes, space.information, calibration.threshold)
     confidence = held_p.max(axis=1)
     names, counts = np.unique(labels.astype(str), return_counts=True)
@@ -84,8 +84,10 @@ def make_card(
             },
             "threshold": float(calibration.threshold),
             "error_asked": float(calibration.error),
-            "error_seen": float(calibration.error_seen),
-            "caution": CAUTION if folds.cautious else 1.0,
+            "error_seen": None if np.isnan(calibration.error_seen) else float(calibration.error_seen),
+            "terms_of_one_study": [
+                str(name) for name, trust in zip(space.node_names, calibration.trust, strict=True) if trust < 1
+            ],
         },
         "held_out": {
             "unit": _UNITS[folds.unit],
@@ -110,9 +112,13 @@ def _warnings(folds: Folds, studies: Sequence[str]) -> list[str]:
         out.append("not tested on a new donor: calibrated on random cells of the training donors")
     if folds.unit != "study":
         out.append("not tested on a new study")
-    if folds.cautious:
+    if folds.cautious and folds.unit == "cell":
         out.append(
-            f"fewer than three donors or studies to hold out: log-probabilities are divided by a further {CAUTION}, "
-            "which lowers every confidence"
+            f"no donors to hold out: log-probabilities are divided by a further {CAUTION}, which lowers confidences"
+        )
+    if folds.cautious and folds.unit == "study":
+        out.append(
+            "two studies are too few to measure the error on a new one: calls need a probability of "
+            f"{TWO_STUDIES_THRESHOLD}, and terms that one study alone taught lose {1 - ONE_STUDY:.0%} of theirs"
         )
     return out

@@ -162,6 +162,7 @@ def _tensors(answerer: Answerer) -> dict[str, np.ndarray]:
         "space.information": answerer.space.information,
         "calibration.levels": answerer.calibration.levels,
         "calibration.temperatures": np.asarray(answerer.calibration.temperatures),
+        "calibration.trust": answerer.calibration.trust,
         "norms.high_sum": answerer.norms.high_sum,
     }
     for name in ("levels", "centre", "width", "q50", "q99"):
@@ -179,7 +180,7 @@ def _numbers(answerer: Answerer) -> dict[str, Any]:
         "members": len(answerer.learned.heads),
         "threshold": float(answerer.calibration.threshold),
         "error": float(answerer.calibration.error),
-        "error_seen": float(answerer.calibration.error_seen),
+        "error_seen": _or_none(answerer.calibration.error_seen),
         "low_sum": float(answerer.norms.low_sum),
         "low_genes": float(answerer.norms.low_genes),
         "counts": bool(answerer.norms.counts),
@@ -225,10 +226,16 @@ def _rebuild(tensors: Mapping[str, np.ndarray], card: Mapping[str, Any]) -> Answ
         calibration=Calibration(
             levels=tensors["calibration.levels"],
             temperatures=tensors["calibration.temperatures"],
+            trust=tensors["calibration.trust"],
             threshold=numbers["threshold"],
             error=numbers["error"],
-            error_seen=numbers["error_seen"],
+            error_seen=float("nan") if numbers["error_seen"] is None else numbers["error_seen"],
         ),
         novelty=NoveltyModel(head=novelty_head, known=learned.known, **tables),
         norms=Norms(numbers["low_sum"], numbers["low_genes"], tensors["norms.high_sum"], numbers["counts"]),
     )
+
+
+def _or_none(value: float) -> float | None:
+    """JSON has no NaN."""
+    return None if np.isnan(value) else float(value)

@@ -12,10 +12,27 @@ from whycell.models.forward import ensemble_logits, softmax
 from whycell.models.lessons import Cells, Learned
 from whycell.models.novelty import NoveltyModel, evidence, standardise
 
-__all__ = ["CAUTION", "Calibration", "HeldOut", "calibrate", "novelty_model", "predict_held_out"]
+__all__ = [
+    "CAUTION",
+    "ONE_STUDY",
+    "TWO_STUDIES_TEMPERATURE",
+    "TWO_STUDIES_THRESHOLD",
+    "Calibration",
+    "HeldOut",
+    "calibrate",
+    "novelty_model",
+    "predict_held_out",
+]
 
-#: What log-probabilities are divided by beyond their temperature where fewer than three groups were held out.
+#: What log-probabilities are divided by beyond their temperature where only random cells could be held out.
 CAUTION = 1.5
+#: Two studies are too few to choose a threshold and a temperature by; these stood best on three blood studies, each
+#: left out in turn.
+TWO_STUDIES_THRESHOLD = 0.85
+TWO_STUDIES_TEMPERATURE = 0.65
+#: What the probability of a term is multiplied by where there are several studies and only one of them taught it: no
+#: other laboratory ever confirmed that the distinction holds outside that study.
+ONE_STUDY = 0.85
 _MOST_A_LEVEL = 4_000
 
 
@@ -49,6 +66,8 @@ class Calibration:
     ----------
     levels, temperatures
         (n_levels,) shares of what the model reads, and the temperature at each.
+    trust
+        (n_nodes,) factor on the probability of a node: below one where a single study of several taught it.
     threshold
         Least probability of a call.
     error, error_seen
@@ -57,6 +76,7 @@ class Calibration:
 
     levels: np.ndarray
     temperatures: np.ndarray
+    trust: np.ndarray
     threshold: float
     error: float
     error_seen: float
@@ -64,6 +84,10 @@ class Calibration:
     def probabilities(self, log_p: np.ndarray, *, coverage: float) -> np.ndarray:
         """(n_cells, n_leaves) float64, rows sum to one."""
         return softmax(log_p / temperature_at(coverage, self.levels, self.temperatures))
+
+    def of_nodes(self, probabilities: np.ndarray, below: np.ndarray) -> np.ndarray:
+        """(n_cells, n_nodes) confidence in each node: the sum over the leaves below it, times the trust in it."""
+        return np.asarray((probabilities @ below.T.astype(np.float64)) * self.trust)
 
 
 def predict_held_out(cells: Cells, folds: Folds, models: Mapping[int, Learned], *, rng: np.random.Generator) -> HeldOut:
@@ -133,14 +157,19 @@ def calibrate(
         truth = np.stack([meanings[f][kind] for f, kind in zip(folds.fold[rows], cells.kind[rows], strict=True)])
         fit_on = truth.any(axis=1) & ~truth.all(axis=1)
         temperatures.append(fit_temperature(log_p[fit_on], truth[fit_on]) if fit_on.sum() > 20 else 1.0)
-    caution = CAUTION if folds.cautious else 1.0
-    temperatures = np.maximum(temperatures, 0.5) * caution
+    temperatures = _believed(np.array(temperatures), folds)
     order = np.argsort(held.rows[0], kind="stable")
     rows = held.rows[0][order]
     probabilities = softmax(held.log_p[0][order] / temperatures[0])
-    known = {k: _callable_nodes(cells, model, below) for k, model in models.items()}
+    trust = _trust(cells, below)
+    if folds.unit == "study" and folds.cautious:
+        return Calibration(held.coverage, temperatures, trust, TWO_STUDIES_THRESHOLD, error, np.nan), probabilities
+    fold_trust = {
+        k: _callable_nodes(model, below) * _trust(cells.rows(np.flatnonzero(folds.fold != k)), below)
+        for k, model in models.items()
+    }
     of_nodes = probabilities @ below.T.astype(np.float64)
-    of_nodes *= np.stack([known[f] for f in folds.fold[rows]])
+    of_nodes *= np.stack([fold_trust[f] for f in folds.fold[rows]])
     kinds = cells.kind[rows]
     # A cell of a branch that the fold never met can only be found novel; it says nothing of right and wrong branches.
     use = np.array(
@@ -150,12 +179,38 @@ def calibrate(
         ]
     )
     threshold, seen = choose_threshold(
-        of_nodes[use], on_branch[kinds[use]], folds.group[rows[use]], information, error=error
+        of_nodes[use],
+        on_branch[kinds[use]],
+        folds.group[rows[use]],
+        information,
+        error=error,
+        margin=folds.unit != "study",
     )
-    return Calibration(held.coverage, temperatures, threshold, error, seen), probabilities
+    return Calibration(held.coverage, temperatures, trust, threshold, error, seen), probabilities
 
 
-def _callable_nodes(cells: Cells, model: Learned, below: np.ndarray) -> np.ndarray:
+def _believed(temperatures: np.ndarray, folds: Folds) -> np.ndarray:
+    """Temperatures as measured, but for the margins where too few groups were at hand."""
+    temperatures = np.maximum(temperatures, 0.5)
+    if folds.unit == "study" and folds.cautious:
+        # Held out of two, a study is typed by a model of the other one alone: the level says little of the model of
+        # both, but how it falls with coverage does.
+        return np.asarray(temperatures / temperatures[0] * TWO_STUDIES_TEMPERATURE)
+    return np.asarray(temperatures * (CAUTION if folds.cautious else 1.0))
+
+
+def _trust(cells: Cells, below: np.ndarray) -> np.ndarray:
+    """(n_nodes,) 1, or ``ONE_STUDY`` where there are several studies and at most one has a label within the node."""
+    pairs = np.unique(np.column_stack([cells.study, cells.kind]), axis=0)
+    studies = np.unique(cells.study)
+    if len(studies) < 2:
+        return np.ones(len(below))
+    within = (cells.meanings[:, None, :] & ~below[None, :, :]).sum(axis=2) == 0  # (n_kinds, n_nodes)
+    taught_by = sum(within[pairs[pairs[:, 0] == s, 1]].any(axis=0).astype(int) for s in studies)
+    return np.where(np.asarray(taught_by) >= 2, 1.0, ONE_STUDY)
+
+
+def _callable_nodes(model: Learned, below: np.ndarray) -> np.ndarray:
     """Nodes for which the fold's training labels speak: some label means nothing outside the node."""
     # Only labels of cells in the fold's training count: a leaf merely possible is not one that was taught.
     mine = model.meanings_taught
@@ -168,7 +223,7 @@ def _testable(cells: Cells, model: Learned, below: np.ndarray) -> np.ndarray:
     A label finer than anything in the fold's training is judged at the level the fold can speak of; one of a branch the
     fold never met is left out (an empty row).
     """
-    taught_nodes = below[_callable_nodes(cells, model, below)]
+    taught_nodes = below[_callable_nodes(model, below)]
     out = np.zeros_like(cells.meanings)
     for i, meaning in enumerate(cells.meanings):
         covering = taught_nodes[(taught_nodes | ~meaning).all(axis=1)]
