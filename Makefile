@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench docs soak
+.PHONY: demo test lint bench bench-peers docs soak
 
 demo: .venv/demo.stamp
 	$(BIN)/python demo/run.py
@@ -17,6 +17,13 @@ lint: .venv/dev.stamp
 
 bench: .venv/dev.stamp
 	set -e; for f in $(if $(NAME),bench/$(NAME).py,$(wildcard bench/[!_]*.py)); do $(BIN)/python $$f; done
+
+# CellTypist asks for a scikit-learn older than ours: it lives in an environment of its own.
+bench-peers: .tools/celltypist/bin/celltypist
+
+.tools/celltypist/bin/celltypist:
+	$(PYTHON) -m venv .tools/celltypist
+	.tools/celltypist/bin/pip install --quiet --disable-pip-version-check 'celltypist>=1.7' 'scikit-learn<1.8'
 
 docs: .venv/dev.stamp
 	$(BIN)/python docs/make_pages.py
