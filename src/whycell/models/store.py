@@ -59,28 +59,45 @@ def save(answerer: Answerer, about: Mapping[str, Any], folder: Path, *, force: b
             cure = "use --force to replace it" if ours else "choose another name: it holds other files"
             msg = f"{folder} exists already; {cure}."
             raise OutputError(msg)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     weights = save_tensors(_tensors(answerer))
     card = {**about, "kind": KIND, "format": FORMAT, "model_genes": [str(g) for g in answerer.genes]}
     card["space"] = _space_to_plain(answerer.space)
     card["numbers"] = _numbers(answerer)
     card["weights_sha256"] = hashlib.sha256(weights).hexdigest()
     card["sha256"] = _digest(card)
+    try:
+        _write(folder, weights, json.dumps(card, indent=1, sort_keys=True) + "\n")
+    except OSError as error:
+        msg = f"{folder} cannot be written: {error.strerror}. Choose a folder that may be written to."
+        raise OutputError(msg) from error
+    return folder
+
+
+def _write(folder: Path, weights: bytes, card: str) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         (scratch / _WEIGHTS).write_bytes(weights)
-        (scratch / _ABOUT).write_text(json.dumps(card, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        (scratch / _ABOUT).write_text(card, encoding="utf-8")
         scratch.chmod(0o755)
         if folder.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
-            os.replace(folder, old / "model")
-            os.replace(scratch, folder)
-            shutil.rmtree(old)
+            _exchange(folder, scratch)
         else:
             os.replace(scratch, folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return folder
+
+
+def _exchange(folder: Path, new: Path) -> None:
+    """The model that is there steps aside, and comes back should the new one not get in."""
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    os.replace(folder, aside)
+    try:
+        os.replace(new, folder)
+    except BaseException:
+        os.replace(aside, folder)
+        raise
+    shutil.rmtree(aside)
 
 
 def load(folder: Path) -> tuple[Answerer, dict[str, Any]]:
