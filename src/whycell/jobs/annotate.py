@@ -257,7 +257,7 @@ def _provenance(
         "model": about.get("name", folder.name),
         "model_fingerprint": fingerprint(about),
         "ontology_release": about["ontology"]["release"],
-        "threshold": float(answerer.calibration.threshold),
+        "threshold": answerer.calibration.threshold_at(answerer.learned.coverage(held)),
         "error_asked": float(answerer.calibration.error),
         "input": cells.name,
         "input_fingerprint": cells.fingerprint(),

@@ -165,7 +165,7 @@ class Answerer:
         log_p = ensemble_logits(padded, self.learned.heads)
         probabilities = self.calibration.probabilities(log_p, coverage=coverage)
         of_nodes = self.calibration.of_nodes(probabilities, self.space.below)
-        node = pick_nodes(of_nodes, self.space.information, self.calibration.threshold)
+        node = pick_nodes(of_nodes, self.space.information, self.calibration.threshold_at(coverage))
         rest = np.zeros(BLOCK)
         rest[:n] = facts[:, 2]
         novelty = self.novelty.score(padded, rest, coverage=coverage)

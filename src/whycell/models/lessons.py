@@ -153,7 +153,7 @@ def learn(
         lessons += [Lesson(seen, group.kind, group.meanings, weights)] * recipe.n_members
     wanting = [0, 1, 2][: len(groups)]
     doubts = [_novelty_lesson(groups[i], prepared[i][0], rngs[i]) for i in wanting]
-    brief = replace(recipe, epochs=4.0, batch=2 * recipe.batch)
+    brief = replace(recipe, epochs=6.0, batch=2 * recipe.batch)
     # Two trainings of small tensors, one core each: torch on two cores would spend its time handing work over.
     with ThreadPoolExecutor(2) as pool:
         typing = pool.submit(_train, lessons, recipe, seed=seed, device=device, talk=talk)

@@ -7,10 +7,10 @@ together, and a type never seen breaks that order even where a softmax is sure.
 
 *distance*: log of the mean distance to the five nearest of a few thousand training cells.
 
-*rest*: log of what the directions leave unexplained, counted only beyond three standard deviations; cells from another
-tissue express genes along which no training cell varied.
+*rest*: log of what the directions leave unexplained, counted in full only beyond five standard deviations; cells from
+another tissue express genes along which no training cell varied.
 
-    score = chimera + distance / 2 + max(0, rest - 3);   novelty = logistic(4 · (score - q99) / (q99 - q50))
+    score = chimera + 0.5 distance + 0.15 rest + max(0, rest - 5);   novelty = logistic(4 · (score - q99) / (q99 - q50))
 
 with the quantiles those of held-out cells of known types: 0.5 is passed by one known cell in a hundred.
 """
@@ -27,7 +27,8 @@ from whycell.models.forward import head_logits
 __all__ = ["NoveltyModel", "chimera_evidence", "evidence", "standardise"]
 
 _NEIGHBOURS = 5
-_WEIGHTS = np.array([1.0, 0.5])
+_WEIGHTS = np.array([1.0, 0.5, 0.15])
+_FAR = 5.0
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def evidence(x: np.ndarray, rest: np.ndarray, *, head: Mapping[str, np.ndarray],
 def standardise(values: np.ndarray, centre: np.ndarray, width: np.ndarray) -> np.ndarray:
     """(n_cells,) score from evidence (n_cells, 3)."""
     z = (values - centre) / np.maximum(width, 1e-6)
-    return np.asarray(z[:, :2] @ _WEIGHTS + np.maximum(z[:, 2] - 3.0, 0.0))
+    return np.asarray(z @ _WEIGHTS + np.maximum(z[:, 2] - _FAR, 0.0))
 
 
 def _distance(x: np.ndarray, known: np.ndarray) -> np.ndarray:

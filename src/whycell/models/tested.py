@@ -34,6 +34,7 @@ TWO_STUDIES_TEMPERATURE = 0.65
 #: other laboratory ever confirmed that the distinction holds outside that study.
 ONE_STUDY = 0.85
 _MOST_A_LEVEL = 4_000
+_FEWEST_FOR_TEMPERATURE = 30
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class HeldOut:
         (n_levels, m) cells, the same number a level.
     log_p
         (n_levels, m, n_leaves) log-probabilities.
+    pattern
+        (n_levels, m) int, which random panel each was seen through.
     coverage
         (n_levels,) mean share of what the model reads.
     evidence
@@ -54,6 +57,7 @@ class HeldOut:
 
     rows: list[np.ndarray]
     log_p: list[np.ndarray]
+    pattern: list[np.ndarray]
     coverage: np.ndarray
     evidence: list[np.ndarray]
 
@@ -68,8 +72,8 @@ class Calibration:
         (n_levels,) shares of what the model reads, and the temperature at each.
     trust
         (n_nodes,) factor on the probability of a node: below one where a single study of several taught it.
-    threshold
-        Least probability of a call.
+    thresholds
+        (n_levels,) least confidence of a call.
     error, error_seen
         Share of calls off the true branch that was asked for, and the share seen on held-out cells.
     """
@@ -77,13 +81,23 @@ class Calibration:
     levels: np.ndarray
     temperatures: np.ndarray
     trust: np.ndarray
-    threshold: float
+    thresholds: np.ndarray
     error: float
     error_seen: float
 
     def probabilities(self, log_p: np.ndarray, *, coverage: float) -> np.ndarray:
         """(n_cells, n_leaves) float64, rows sum to one."""
         return softmax(log_p / temperature_at(coverage, self.levels, self.temperatures))
+
+    @property
+    def threshold(self) -> float:
+        """Least confidence of a call where all the model reads is measured."""
+        return float(self.thresholds[0])
+
+    def threshold_at(self, coverage: float) -> float:
+        """Least confidence of a call at a share of what the model reads, linear in its logarithm."""
+        order = np.argsort(self.levels)
+        return float(np.interp(np.log(coverage), np.log(self.levels[order]), self.thresholds[order]))
 
     def of_nodes(self, probabilities: np.ndarray, below: np.ndarray) -> np.ndarray:
         """(n_cells, n_nodes) confidence in each node: the sum over the leaves below it, times the trust in it."""
@@ -95,6 +109,7 @@ def predict_held_out(cells: Cells, folds: Folds, models: Mapping[int, Learned], 
     columns = np.arange(cells.values.shape[1], dtype=np.int32)
     rows: list[list[np.ndarray]] = [[] for _ in COVERAGES]
     log_p: list[list[np.ndarray]] = [[] for _ in COVERAGES]
+    pattern: list[list[np.ndarray]] = [[] for _ in COVERAGES]
     doubt: list[list[np.ndarray]] = [[] for _ in COVERAGES]
     share: list[list[float]] = [[] for _ in COVERAGES]
     for k, model in models.items():
@@ -109,6 +124,7 @@ def predict_held_out(cells: Cells, folds: Folds, models: Mapping[int, Learned], 
                     x, facts = model.encode(cells.values[part], columns, seen)
                     rows[level].append(part)
                     log_p[level].append(ensemble_logits(x, model.heads))
+                    pattern[level].append(np.full(len(part), len(pattern[level])))
                     share[level].append(model.coverage(seen))
                     if model.novelty_head is not None:
                         known = cells.meanings[cells.kind[part]][:, model.taught].any(axis=1)
@@ -118,6 +134,7 @@ def predict_held_out(cells: Cells, folds: Folds, models: Mapping[int, Learned], 
     return HeldOut(
         rows=[np.concatenate(r) for r in rows],
         log_p=[np.concatenate(p) for p in log_p],
+        pattern=[np.concatenate(p) for p in pattern],
         coverage=np.array([np.mean(c) for c in share]),
         evidence=[np.concatenate(d) for d in doubt],
     )
@@ -152,41 +169,62 @@ def calibrate(
     calibration, and (n_cells, n_leaves) calibrated held-out probabilities (rows as in ``held.rows[0]``, sorted)
     """
     meanings = {k: _testable(cells, model, below) for k, model in models.items()}
-    temperatures = []
-    for rows, log_p in zip(held.rows, held.log_p, strict=True):
-        truth = np.stack([meanings[f][kind] for f, kind in zip(folds.fold[rows], cells.kind[rows], strict=True)])
-        fit_on = truth.any(axis=1) & ~truth.all(axis=1)
-        temperatures.append(fit_temperature(log_p[fit_on], truth[fit_on]) if fit_on.sum() > 20 else 1.0)
-    temperatures = _believed(np.array(temperatures), folds)
+    truths = [
+        np.stack([meanings[f][kind] for f, kind in zip(folds.fold[rows], cells.kind[rows], strict=True)])
+        for rows in held.rows
+    ]
+    temperatures = _believed(
+        np.array(
+            [
+                _temperature(log_p, truth, pattern if level else np.zeros_like(pattern))
+                for level, (log_p, truth, pattern) in enumerate(zip(held.log_p, truths, held.pattern, strict=True))
+            ]
+        ),
+        folds,
+    )
     order = np.argsort(held.rows[0], kind="stable")
     rows = held.rows[0][order]
     probabilities = softmax(held.log_p[0][order] / temperatures[0])
     trust = _trust(cells, below)
     if folds.unit == "study" and folds.cautious:
-        return Calibration(held.coverage, temperatures, trust, TWO_STUDIES_THRESHOLD, error, np.nan), probabilities
+        thresholds = np.full(len(held.coverage), TWO_STUDIES_THRESHOLD)
+        return Calibration(held.coverage, temperatures, trust, thresholds, error, np.nan), probabilities
     fold_trust = {
         k: _callable_nodes(model, below) * _trust(cells.rows(np.flatnonzero(folds.fold != k)), below)
         for k, model in models.items()
     }
-    of_nodes = probabilities @ below.T.astype(np.float64)
-    of_nodes *= np.stack([fold_trust[f] for f in folds.fold[rows]])
-    kinds = cells.kind[rows]
-    # A cell of a branch that the fold never met can only be found novel; it says nothing of right and wrong branches.
-    use = np.array(
-        [
-            meanings[f][kind].any() and bool((models[f].taught & ~meanings[f][kind]).any())
-            for f, kind in zip(folds.fold[rows], kinds, strict=True)
-        ]
-    )
-    threshold, seen = choose_threshold(
-        of_nodes[use],
-        on_branch[kinds[use]],
-        folds.group[rows[use]],
-        information,
-        error=error,
-        margin=folds.unit != "study",
-    )
-    return Calibration(held.coverage, temperatures, trust, threshold, error, seen), probabilities
+    chosen = []
+    for level, truth in enumerate(truths):
+        at, fold = held.rows[level], folds.fold[held.rows[level]]
+        of_nodes = softmax(held.log_p[level] / temperatures[level]) @ below.T.astype(np.float64)
+        of_nodes *= np.stack([fold_trust[f] for f in fold])
+        # A cell of a branch that the fold never met can only be found novel; it says nothing of wrong branches.
+        taught = np.stack([models[f].taught for f in fold])
+        use = truth.any(axis=1) & (taught & ~truth).any(axis=1)
+        chosen.append(
+            choose_threshold(
+                of_nodes[use],
+                on_branch[cells.kind[at[use]]],
+                folds.group[at[use]],
+                information,
+                error=error,
+                margin=folds.unit != "study",
+            )
+        )
+    # A smaller panel never earns a lower bar.
+    thresholds = np.maximum.accumulate([threshold for threshold, _ in chosen])
+    return Calibration(held.coverage, temperatures, trust, thresholds, error, chosen[0][1]), probabilities
+
+
+def _temperature(log_p: np.ndarray, truth: np.ndarray, pattern: np.ndarray) -> float:
+    """The temperature that suits four in five of the panels drawn: panels of one size differ, and which one a person
+    brings is not known."""
+    found = []
+    for panel in np.unique(pattern):
+        use = (pattern == panel) & truth.any(axis=1) & ~truth.all(axis=1)
+        if use.sum() >= _FEWEST_FOR_TEMPERATURE:
+            found.append(fit_temperature(log_p[use], truth[use]))
+    return float(np.quantile(found, 0.8)) if found else 1.0
 
 
 def _believed(temperatures: np.ndarray, folds: Folds) -> np.ndarray:
