@@ -25,6 +25,7 @@ from whycell.metrics.decomposition import (
     information_kept_at,
     trained_reach,
 )
+from whycell.metrics.ranking import hop_f1
 from whycell.metrics.tree import TermTree
 
 _spec = importlib.util.spec_from_file_location("trees", Path(__file__).with_name("trees.py"))
@@ -206,3 +207,29 @@ def test_a_million_hard_calls_in_ten_seconds_and_one_gigabyte():
     assert time.process_time() - start < 10
     # Linux counts kilobytes; the two arrays of ids (80 MB) are held already.
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < 1e9
+
+
+def _near(term, parents, k):
+    up = {v for v, steps in steps_up(term, parents).items() if steps <= k}
+    return up | {v for v in parents if steps_up(v, parents).get(term, k + 1) <= k}
+
+
+@given(called())
+def test_hop_f1_is_that_of_sets(case):
+    tree, parents, stop, truth, _ = case
+    scores = np.random.default_rng(len(truth)).random((len(truth), len(tree.ids)))
+    found = hop_f1([(scores[:3], truth[:3]), (scores[3:], truth[3:])], tree.ids, tree=tree, hops=2)
+    wanted = []
+    for y, row in zip(truth, scores, strict=True):
+        if not y or y in stop:
+            continue
+        score, each = dict(zip(tree.ids, row, strict=True)), []
+        for k in range(3):
+            near = _near(y, parents, k) - stop
+            around = set().union(*(above(v, parents) for v in near))
+            around |= {v for v in parents if above(v, parents) & near}
+            hit = max(score[v] for v in near)
+            false = max((score[v] for v in parents if v not in around | stop), default=0)
+            each.append(2 * hit**2 / (hit + false) / (hit / (hit + false) + hit))
+        wanted.append(each)
+    np.testing.assert_allclose(found, np.mean(wanted, axis=0) if wanted else np.full(3, np.nan))

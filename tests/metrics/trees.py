@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from whycell.metrics.tree import TermTree
-
-# A shared machine pauses at will: a deadline would only measure that.
-settings.register_profile("whycell", deadline=None, max_examples=60)
-settings.load_profile("whycell")
 
 
 @st.composite

@@ -8,6 +8,7 @@ from scipy import sparse
 
 from whycell.errors import GeneError
 from whycell.knowledge.terms import Ontology
+from whycell.metrics.scored_probabilities import THRESHOLDS, calls_at
 from whycell.models.backoff import BackOff
 from whycell.models.baselines import KNearest, Logistic, Majority
 from whycell.models.forests import LightGBM, RandomForest
@@ -44,6 +45,14 @@ def test_node_probabilities_do_not_count_a_class_twice(ontology):
     for node, chance in zip(back.node_ids, back.of_nodes(p).T, strict=True):
         below = [node == "x:odd" if not i else node in ontology.ancestors(i) for i in IDS.values()]
         np.testing.assert_allclose(chance, p[:, below].sum(axis=1))
+
+
+def test_every_threshold_at_once_is_one_threshold_at_a_time(ontology):
+    back = BackOff(list(IDS), label_ids=IDS, ontology=ontology)
+    chance = back.of_nodes(np.random.default_rng(3).dirichlet(np.full(4, 0.4), 300))
+    found = calls_at(chance, back.nodes, back.tree.information[back.nodes], THRESHOLDS)
+    for t, threshold in enumerate(THRESHOLDS):
+        np.testing.assert_array_equal(found[:, t], np.append(back.nodes, -1)[back.choose(chance, threshold)])
 
 
 @pytest.fixture(scope="module")

@@ -50,9 +50,9 @@ def compare(a: Path | str, b: Path | str, *, seed: int = 0) -> pd.DataFrame:
         other = second[second["model"] == rival].set_index("cell", drop=False)
         other = _lined_up(one, other, a, b)
         group, _ = interval_groups(one, by)
-        both = [measures(scored(calls, group, tree=tree), tree=tree) for calls in (one, other)]
-        table = compare_measures(*both, seed=seed).assign(model=name, against=rival)
-        parts.append(table.join(_by_donor(*both, table["metric"])))
+        own, theirs = (measures(scored(calls, group, tree=tree), tree=tree) for calls in (one, other))
+        table = compare_measures(own, theirs, seed=seed).assign(model=name, against=rival)
+        parts.append(table.join(_by_donor(own, theirs, table["metric"])))
     columns = ["model", "against", "metric", "first", "second", "difference", "low", "high", "n_groups"]
     return pd.concat(parts, ignore_index=True)[[*columns, "donor_mean", "donor_low", "donor_high"]]
 

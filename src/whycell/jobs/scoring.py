@@ -49,10 +49,8 @@ def interval_groups(calls: pd.DataFrame, by: str) -> tuple[np.ndarray, str]:
     donors = calls["donor"]
     if calls["study"].nunique() > 1:
         # Two studies may both have a donor "1"; where the reader has put the study in front already, once is enough.
-        donors = donors.where(
-            [d.startswith(f"{s}:") for s, d in zip(calls["study"], donors, strict=True)],
-            calls["study"] + " / " + donors,
-        )
+        pairs = zip(calls["study"], donors, strict=True)
+        donors = pd.Series([d if d.startswith(f"{s}:") else f"{s} / {d}" for s, d in pairs], index=donors.index)
     if by == "study" and calls["study"].nunique() >= FEW_GROUPS:
         return calls["study"].to_numpy(), "study"
     if (calls["donor"] != "").any():

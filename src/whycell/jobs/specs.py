@@ -115,7 +115,7 @@ def build(spec: Spec, *, seed: int = 0, threads: int = 1, device: str = "auto") 
     common: dict[str, Any] = {"seed": seed, "threads": threads}
     try:
         if spec.model == "whycell":
-            model = kind(**common, device=device, parameters=spec.parameters)
+            model: TypingModel = kind(**common, device=device, parameters=spec.parameters)
         else:
             model = kind(**{**common, **spec.parameters})
     except TypeError as error:

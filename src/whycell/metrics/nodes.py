@@ -22,7 +22,7 @@ def node_probabilities(probabilities: np.ndarray, classes: Any, nodes: Any, *, t
     Source: HCE, SOCAM.
     """
     class_codes, node_codes = tree.codes(classes), tree.codes(nodes)
-    return np.asarray(probabilities @ tree.is_below(class_codes[:, None], node_codes[None, :]).astype(np.float64))
+    return np.asarray(probabilities @ tree.below_table(class_codes, node_codes).astype(np.float64))
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,9 @@ def node_sums(
     usable = tree.usable(codes)
     codes, group = codes[usable], group[usable]
     chance = node_probabilities(probabilities[usable], classes, nodes, tree=tree)
-    event = tree.is_below(codes[:, None], np.asarray(nodes)[None, :])
-    decided = ~tree.is_below(np.asarray(nodes)[None, :], codes[:, None]) | event
+    distinct, which = np.unique(codes, return_inverse=True)
+    event = tree.below_table(codes, np.asarray(nodes))
+    decided = ~tree.below_table(np.asarray(nodes), distinct).T[which] | event
     at = ((group[:, None] * m + np.arange(m)[None, :]) * n_bins + bin_of(chance, n_bins=n_bins))[decided]
     size = n_groups * m * n_bins
     weights = (np.ones_like(chance), chance, event)

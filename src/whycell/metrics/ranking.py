@@ -9,7 +9,7 @@ import numpy as np
 
 from whycell.metrics.tree import TermTree
 
-__all__ = ["hop_f1", "mrr_at_k", "ndcg_at_k", "ranks", "recall_at_k"]
+__all__ = ["hop_f1", "hop_f1_each", "mrr_at_k", "ndcg_at_k", "ranks", "recall_at_k"]
 
 
 def ranks(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -61,35 +61,55 @@ def hop_f1(blocks: Iterable[tuple[np.ndarray, np.ndarray]], terms: Any, *, tree:
     Cellarium CAS.
     """
     columns = tree.codes(terms)
+    masks: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
     total, n = np.zeros(hops + 1), 0
     for scores, truth in blocks:
         codes = tree.codes(truth)
         usable = tree.usable(codes)
         n += int(usable.sum())
-        for code in np.unique(codes[usable]):
-            rows = scores[codes == code]
-            for k in range(hops + 1):
-                near, exempt = _neighbourhood(int(code), k, tree)
-                hit = _largest(rows, near[columns])
-                false = _largest(rows, (~exempt & ~tree.stop)[columns])
-                precision = np.divide(hit, hit + false, out=np.zeros_like(hit), where=hit > 0)
-                total[k] += np.divide(2 * precision * hit, precision + hit, out=np.zeros_like(hit), where=hit > 0).sum()
+        each = hop_f1_each(scores[usable], codes[usable], columns, tree=tree, hops=hops, masks=masks)
+        total += each.sum(axis=0)
     return np.asarray(total / n) if n else np.full(hops + 1, np.nan)
+
+
+def hop_f1_each(
+    scores: np.ndarray,
+    truth: np.ndarray,
+    columns: np.ndarray,
+    *,
+    tree: TermTree,
+    hops: int = 4,
+    masks: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]],
+) -> np.ndarray:
+    """(n, hops + 1) hop-F1 of every cell; see :func:`hop_f1`.
+
+    ``truth`` (n,) and ``columns`` (m,) are codes. ``masks`` keeps, from block to block, which of the columns are near a
+    truth and which are foreign to it; hand in the same dict for the same columns.
+    """
+    found = np.zeros((len(truth), hops + 1))
+    for code in np.unique(truth).tolist():
+        rows = truth == code
+        own = scores[rows]
+        for k in range(hops + 1):
+            if (code, k) not in masks:
+                near, exempt = _neighbourhood(code, k, tree)
+                masks[code, k] = np.flatnonzero(near[columns]), np.flatnonzero((~exempt & ~tree.stop)[columns])
+            hit, false = (own[:, part].max(axis=1, initial=0.0).astype(np.float64) for part in masks[code, k])
+            precision = np.divide(hit, hit + false, out=np.zeros_like(hit), where=hit > 0)
+            sums = precision + hit
+            found[rows, k] = np.divide(2 * precision * hit, sums, out=np.zeros_like(hit), where=hit > 0)
+    return found
 
 
 def _neighbourhood(code: int, k: int, tree: TermTree) -> tuple[np.ndarray, np.ndarray]:
     """(n_terms,) masks: within k steps of the term, and above or below anything that is."""
-    up = np.zeros(len(tree.ids), dtype=bool)
-    row = tree.steps[code]
-    up[row.indices[row.data <= k + 1]] = True
-    column = tree.steps[:, code].tocoo()
-    down = np.zeros(len(tree.ids), dtype=bool)
-    down[column.row[column.data <= k + 1]] = True
-    near = (up | down) & ~tree.stop
-    above = np.asarray(tree.closure[near].sum(axis=0)).ravel() > 0
-    below = np.asarray(tree.closure[:, near].sum(axis=1)).ravel() > 0
-    return near, above | below
-
-
-def _largest(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    return np.asarray(rows[:, columns].max(axis=1, initial=0.0), dtype=np.float64)
+    near = np.zeros(len(tree.ids), dtype=bool)
+    for way in (tree.steps, tree.downwards):
+        part = slice(way.indptr[code], way.indptr[code + 1])
+        near[way.indices[part][way.data[part] <= k + 1]] = True
+    near &= ~tree.stop
+    around = np.zeros(len(tree.ids), dtype=bool)
+    for way in (tree.steps, tree.downwards):
+        for one in np.flatnonzero(near):
+            around[way.indices[way.indptr[one] : way.indptr[one + 1]]] = True
+    return near, around

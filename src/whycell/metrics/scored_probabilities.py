@@ -15,11 +15,11 @@ from whycell.metrics.calibration import N_BINS, of_truth
 from whycell.metrics.decomposition import KINDS, decompose, information_kept, trained_reach
 from whycell.metrics.measures import Measure, from_sums, group_sums, ratio
 from whycell.metrics.nodes import node_probabilities, node_sums
-from whycell.metrics.ranking import hop_f1, ranks
+from whycell.metrics.ranking import hop_f1_each, ranks
 from whycell.metrics.scored_cells import best_at_error
 from whycell.metrics.tree import TermTree, row_blocks
 
-__all__ = ["THRESHOLDS", "ProbabilitySums", "merged_classes", "probability_measures"]
+__all__ = ["THRESHOLDS", "ProbabilitySums", "calls_at", "merged_classes", "probability_measures"]
 
 #: Thresholds of the back-off that the sweep tries.
 THRESHOLDS = np.concatenate([np.linspace(0.5, 0.95, 19), np.linspace(0.96, 0.99, 4), [0.993, 0.995, 0.997, 0.999]])
@@ -50,6 +50,7 @@ class ProbabilitySums:
         self.conformal = np.zeros((n_groups, 3))
         self.nodes: dict[int, np.ndarray] = {}
         self.positives: dict[int, np.ndarray] = {}
+        self._masks: dict[bytes, dict[tuple[int, int], tuple[np.ndarray, np.ndarray]]] = {}
 
     def add(
         self,
@@ -111,22 +112,40 @@ class ProbabilitySums:
         nodes = np.flatnonzero(tree.closure_of(classes) & ~tree.stop)
         chance = node_probabilities(p, classes, nodes, tree=tree)
         self.line += np.bincount(group, minlength=g)
-        for t, threshold in enumerate(THRESHOLDS):
-            # The most telling node over the threshold, the likelier of two equals, as in the back-off itself.
-            worth = np.where(chance >= threshold - 1e-9, tree.information[nodes] + 1e-6 * chance, -1.0)
-            best = worth.argmax(axis=1)
-            call = np.where(worth[np.arange(len(best)), best] >= 0, nodes[best], -1)
-            kinds = decompose(truth, call, tree=tree)
+        calls = calls_at(chance, nodes, tree.information[nodes], THRESHOLDS)
+        for t in range(len(THRESHOLDS)):
+            kinds = decompose(truth, calls[:, t], tree=tree)
             made, wrong = kinds != KINDS.index("unknown"), kinds == KINDS.index("wrong_branch")
-            kept = information_kept(truth, call, tree=tree)
+            kept = information_kept(truth, calls[:, t], tree=tree)
             self.sweep[:, :, t] += group_sums(group, g, made, wrong, kept).T
         sums, positives = node_sums(p, truth, classes, nodes, group=group, n_groups=g, tree=tree)
         for i, node in enumerate(nodes.tolist()):
             self.nodes[node] = self.nodes.get(node, 0) + sums[:, :, i].transpose(1, 0, 2)
             self.positives[node] = self.positives.get(node, 0) + positives[:, i]
-        for one in np.unique(group):
-            rows = group == one
-            self.hops[one] += hop_f1([(chance[rows], truth[rows])], nodes, tree=tree) * rows.sum()
+        masks = self._masks.setdefault(nodes.tobytes(), {})
+        each = hop_f1_each(chance, truth, nodes, tree=tree, hops=_HOPS - 1, masks=masks)
+        self.hops += group_sums(group, g, *each.T)
+
+
+def calls_at(chance: np.ndarray, nodes: np.ndarray, information: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """(n, t) the node that is called at every threshold, -1 for none; the rule of ``models.backoff``, all at once.
+
+    The call is the most telling node over the threshold, the likelier of two equals: so of each level of information
+    only the likeliest node counts, and going down the levels the largest probability so far says where to stop.
+    """
+    levels, level = np.unique(-information, return_inverse=True)
+    rows = np.arange(len(chance))
+    best, who = np.empty((len(chance), len(levels))), np.empty((len(chance), len(levels)), dtype=np.int64)
+    for i in range(len(levels)):
+        own = np.flatnonzero(level == i)
+        likeliest = own[chance[:, own].argmax(axis=1)]
+        best[:, i], who[:, i] = chance[rows, likeliest], nodes[likeliest]
+    so_far = np.maximum.accumulate(best, axis=1)
+    calls = np.full((len(chance), len(thresholds)), -1, dtype=np.int64)
+    for t, threshold in enumerate(thresholds):
+        over = so_far >= threshold - 1e-9
+        calls[:, t] = np.where(over[:, -1], who[rows, over.argmax(axis=1)], -1)
+    return calls
 
 
 def merged_classes(probabilities: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

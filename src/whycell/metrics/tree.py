@@ -128,6 +128,19 @@ class TermTree:
         found.sort_indices()
         return found
 
+    @cached_property
+    def downwards(self) -> sparse.csc_matrix:
+        """``steps`` by column, for the way down: column j holds what lies at or below j."""
+        return self.steps.tocsc()
+
+    def below_table(self, terms: np.ndarray, above: np.ndarray) -> np.ndarray:
+        """(n, m) bool: code ``above[j]`` is ``terms[i]`` or an ancestor of it; False where a term is -1."""
+        distinct, which = np.unique(terms, return_inverse=True)
+        table = np.zeros((len(distinct), len(above)), dtype=bool)
+        known = distinct >= 0
+        table[known] = self.closure[distinct[known]][:, above].toarray()
+        return np.asarray(table[which])
+
     @staticmethod
     def _bounds(matrix: sparse.csr_matrix) -> Iterator[tuple[int, int]]:
         return zip(matrix.indptr[:-1].tolist(), matrix.indptr[1:].tolist(), strict=True)
