@@ -14,7 +14,7 @@ from whycell.compute import Talk
 from whycell.data.cells import Cells, check_output, open_cells, write_annotation
 from whycell.data.doctor import Diagnosis, examine
 from whycell.data.values import to_linear
-from whycell.encode.cells import align_genes, log_normalise
+from whycell.encode.cells import log_normalise
 from whycell.errors import FormatError, GeneError, GroupError
 from whycell.jobs.models import find
 from whycell.jobs.overview import cell_map, term_tree
@@ -139,7 +139,11 @@ def annotate(
             map_method=method,
             tree=term_tree(calls, about["ontology"]["release"]),
             findings=diagnosis.findings,
-            card={k: v for k, v in about.items() if k not in ("model_genes", "space", "numbers", "label_map")},
+            card={
+                k: v
+                for k, v in about.items()
+                if k not in ("model_genes", "space", "numbers", "label_map", "other_genes")
+            },
             provenance=provenance,
         )
         _write_sides(result, report=report, tsv=tsv)
@@ -160,7 +164,7 @@ def _columns(cells: Cells, diagnosis: Diagnosis, answerer: Answerer) -> np.ndarr
     if diagnosis.genes is None or diagnosis.kind is None:
         msg = f"{cells.name} holds no expression matrix."
         raise FormatError(msg)
-    columns = align_genes(diagnosis.genes.ids, answerer.genes)
+    columns = answerer.align(np.asarray(diagnosis.genes.ids, dtype=object))
     sample = to_linear(cells.sample(str(diagnosis.where), 1000), diagnosis.kind)
     logged = log_normalise(sample, target=answerer.learned.encoder.target)
     means = np.zeros(len(answerer.genes))

@@ -58,7 +58,8 @@ def card(model: str | Path | None) -> dict[str, Any]:
     folder = find(model)
     about = read_card(folder)
     about["genes"] = about.pop("model_genes")
-    about.pop("space", None)
+    for inner in ("space", "numbers", "other_genes"):
+        about.pop(inner, None)
     about.setdefault("species", "human")
     return {
         "name": about.pop("name", folder.name),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ def train(
     label_map: Path | None = None,
     name: str | None = None,
     description: str = "",
+    extra: Mapping[str, Any] | None = None,
     seed: int = 0,
     threads: int = 0,
     device: str = "auto",
@@ -45,6 +46,8 @@ def train(
         See `jobs.references.load_references`.
     name, description
         What the card calls the model, and says of it; the folder's name where no name is given.
+    extra
+        More of the card, plain values: sources, licences, what the model does not know.
     seed, threads, device
         Of the training.
     force
@@ -61,7 +64,7 @@ def train(
     WhycellError
         Whatever is wrong with the files or the place to write to.
     """
-    import torch
+    from threadpoolctl import threadpool_limits
 
     from whycell.models.typer import CellTyper
 
@@ -83,9 +86,7 @@ def train(
     )
     rows = _usable(loaded, talk)
     obs = loaded.obs.iloc[rows]
-    before = torch.get_num_threads()
-    torch.set_num_threads(n_threads(threads))
-    try:
+    with threadpool_limits(limits=n_threads(threads)):
         typer = CellTyper(random_state=seed, device=device, normalise="cp10k").fit(
             loaded.X[rows],
             obs["label"].to_numpy(dtype=object),
@@ -97,11 +98,10 @@ def train(
             ontology=ontology,
             talk=talk,
         )
-    finally:
-        torch.set_num_threads(before)
     typer.about_.update(
         name=name or output.name,
         description=description,
+        **(extra or {}),
         species=loaded.species,
         inputs=[
             {"file": Path(path).name, "fingerprint": value, "cells": int((loaded.obs["study"] == study_name).sum())}

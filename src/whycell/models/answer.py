@@ -13,11 +13,13 @@ import pandas as pd
 import scipy.sparse as sp
 
 from whycell._keys import UNKNOWN
+from whycell.encode.cells import align_genes
 from whycell.models.calibrate import pick_nodes
 from whycell.models.forward import ensemble_logits
 from whycell.models.leaves import LeafSpace
 from whycell.models.lessons import Cells, Learned
 from whycell.models.novelty import NoveltyModel
+from whycell.models.outside import FOREIGN, OtherGenes
 from whycell.models.tested import Calibration
 
 __all__ = ["BLOCK", "Answer", "Answerer", "Norms"]
@@ -121,7 +123,7 @@ class Answerer:
     ----------
     genes
         (n_genes,) ids.
-    space, learned, calibration, novelty, norms
+    space, learned, calibration, novelty, norms, other
         Its parts.
     """
 
@@ -131,6 +133,12 @@ class Answerer:
     calibration: Calibration
     novelty: NoveltyModel
     norms: Norms
+    other: OtherGenes
+
+    def align(self, names: np.ndarray) -> np.ndarray:
+        """(n_columns,) int32: the model's gene of each column, -1 for a gene never met, below that for one it does
+        not read."""
+        return self.other.align(names, align_genes(names, self.genes))
 
     def answer(self, values: sp.csr_matrix, columns: np.ndarray, *, depth: bool | None = None) -> Answer:
         """Type cells.
@@ -140,7 +148,7 @@ class Answerer:
         values
             (n_cells, n_columns) linear values.
         columns
-            (n_columns,) int32 the model's gene of each column, -1 for none.
+            (n_columns,) int32, as ``align`` gives them.
         depth
             Whether sums of the values are counts, so that shallow cells can be flagged; ``None`` takes the training's
             word.
@@ -168,7 +176,11 @@ class Answerer:
         node = pick_nodes(of_nodes, self.space.information, self.calibration.threshold_at(coverage))
         rest = np.zeros(BLOCK)
         rest[:n] = facts[:, 2]
-        novelty = self.novelty.score(padded, rest, coverage=coverage)
+        far = np.zeros(BLOCK)
+        far[:n] = self.other.far(values, columns, facts[:, 0])
+        novelty = self.novelty.score(padded, rest, far, coverage=coverage)
+        # Cells of another tissue get no call: whatever branch they resemble, they are not on it.
+        node = np.where(far > FOREIGN, -1, node)
         probabilities, of_nodes, node, novelty = probabilities[:n], of_nodes[:n], node[:n], novelty[:n]
         confidence = np.where(
             node >= 0, of_nodes[np.arange(n), np.maximum(node, 0)], probabilities.max(axis=1, initial=0)

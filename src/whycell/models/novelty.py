@@ -10,7 +10,10 @@ together, and a type never seen breaks that order even where a softmax is sure.
 *rest*: log of what the directions leave unexplained, counted in full only beyond five standard deviations; cells from
 another tissue express genes along which no training cell varied.
 
-    score = chimera + 0.5 distance + 0.15 rest + max(0, rest - 5);   novelty = logistic(4 · (score - q99) / (q99 - q50))
+*far*: by how many standard deviations the share of its counts on the model's genes is too low (`models.outside`).
+
+    score = chimera + 0.5 distance + 0.15 rest + max(0, rest - 5)
+    novelty = max( logistic(4 (score - q99) / (q99 - q50)), logistic(far - 6) )
 
 with the quantiles those of held-out cells of known types: 0.5 is passed by one known cell in a hundred.
 """
@@ -23,6 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from whycell.models.forward import head_logits
+from whycell.models.outside import FOREIGN
 
 __all__ = ["NoveltyModel", "chimera_evidence", "evidence", "standardise"]
 
@@ -57,7 +61,7 @@ class NoveltyModel:
     q50: np.ndarray
     q99: np.ndarray
 
-    def score(self, x: np.ndarray, rest: np.ndarray, *, coverage: float) -> np.ndarray:
+    def score(self, x: np.ndarray, rest: np.ndarray, far: np.ndarray, *, coverage: float) -> np.ndarray:
         """Novelty in 0..1.
 
         Parameters
@@ -66,12 +70,15 @@ class NoveltyModel:
             (n_cells, n_directions) coordinates.
         rest
             (n_cells,) squared distance from the mean outside the directions.
+        far
+            (n_cells,) standard deviations by which the share of counts on the model's genes is too low.
         coverage
             Share of what the model reads that the file measures.
         """
         at = [_interpolate(coverage, self.levels, table) for table in (self.centre, self.width, self.q50, self.q99)]
         raw = standardise(evidence(x, rest, head=self.head, known=self.known), at[0], at[1])
         z = 4.0 * (raw - at[2]) / np.maximum(at[3] - at[2], 1e-6) - 4.0
+        z = np.maximum(z, far - FOREIGN)
         return np.asarray(1.0 / (1.0 + np.exp(-np.clip(z, -30, 30))))
 
 

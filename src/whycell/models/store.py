@@ -25,6 +25,7 @@ from whycell.models.answer import Answerer, Norms
 from whycell.models.leaves import LeafSpace
 from whycell.models.lessons import Learned
 from whycell.models.novelty import NoveltyModel
+from whycell.models.outside import OtherGenes
 from whycell.models.tested import Calibration
 
 __all__ = ["FORMAT", "KIND", "fingerprint", "load", "read_card", "save"]
@@ -61,6 +62,7 @@ def save(answerer: Answerer, about: Mapping[str, Any], folder: Path, *, force: b
             raise OutputError(msg)
     weights = save_tensors(_tensors(answerer))
     card = {**about, "kind": KIND, "format": FORMAT, "model_genes": [str(g) for g in answerer.genes]}
+    card["other_genes"] = [str(g) for g in answerer.other.genes]
     card["space"] = _space_to_plain(answerer.space)
     card["numbers"] = _numbers(answerer)
     card["weights_sha256"] = hashlib.sha256(weights).hexdigest()
@@ -181,6 +183,8 @@ def _tensors(answerer: Answerer) -> dict[str, np.ndarray]:
         "calibration.temperatures": np.asarray(answerer.calibration.temperatures),
         "calibration.thresholds": np.asarray(answerer.calibration.thresholds),
         "calibration.trust": answerer.calibration.trust,
+        "other.share": answerer.other.share,
+        "other.model_share": answerer.other.model_share,
         "norms.high_sum": answerer.norms.high_sum,
     }
     for name in ("levels", "centre", "width", "q50", "q99"):
@@ -201,6 +205,8 @@ def _numbers(answerer: Answerer) -> dict[str, Any]:
         "low_sum": float(answerer.norms.low_sum),
         "low_genes": float(answerer.norms.low_genes),
         "counts": bool(answerer.norms.counts),
+        "other_centre": float(answerer.other.centre),
+        "other_width": float(answerer.other.width),
     }
 
 
@@ -249,6 +255,13 @@ def _rebuild(tensors: Mapping[str, np.ndarray], card: Mapping[str, Any]) -> Answ
             error_seen=float("nan") if numbers["error_seen"] is None else numbers["error_seen"],
         ),
         novelty=NoveltyModel(head=novelty_head, known=learned.known, **tables),
+        other=OtherGenes(
+            genes=np.array(card["other_genes"], dtype=object),
+            share=tensors["other.share"],
+            model_share=tensors["other.model_share"],
+            centre=numbers["other_centre"],
+            width=numbers["other_width"],
+        ),
         norms=Norms(numbers["low_sum"], numbers["low_genes"], tensors["norms.high_sum"], numbers["counts"]),
     )
 

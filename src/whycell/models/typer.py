@@ -14,7 +14,6 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from whycell.compute import Talk
-from whycell.encode.cells import align_genes
 from whycell.errors import DataError, GeneError
 from whycell.knowledge.labels import map_labels
 from whycell.knowledge.terms import Ontology
@@ -22,6 +21,7 @@ from whycell.models.answer import Answerer, Norms
 from whycell.models.calibrate import make_folds
 from whycell.models.leaves import LeafSpace, build_leaves
 from whycell.models.lessons import Cells, Recipe, learn
+from whycell.models.outside import OtherGenes
 from whycell.models.projection import choose_genes
 from whycell.models.tested import calibrate, novelty_model, predict_held_out
 
@@ -194,6 +194,7 @@ class CellTyper(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             calibration=calibration,
             novelty=novelty_model(held, learned),
             norms=norms,
+            other=OtherGenes.learn(values, gene_names, kept, study, seen),
         )
         order = np.argsort(space.labels.astype(str), kind="stable")
         self._order = order
@@ -269,7 +270,7 @@ class CellTyper(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             if len(genes) != X.shape[1]:
                 msg = f"Got {len(genes)} gene names for {X.shape[1]} columns of X; one name a column is needed."
                 raise DataError(msg)
-        columns = align_genes(names, self.answerer_.genes)
+        columns = self.answerer_.align(np.asarray(names, dtype=object))
         if not (columns >= 0).any():
             msg = (
                 f"None of the model's {len(self.answerer_.genes)} genes is among the {len(columns)} given: got "
