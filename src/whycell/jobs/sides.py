@@ -77,9 +77,8 @@ def probability_store(
         shape = (len(names), len(space.nodes))
         table = root.create_array("probability", shape=shape, chunks=(_CHUNK, shape[1]), dtype="float32")
         for key, values in (("cell", names), ("term_id", space.nodes), ("term", space.node_names)):
-            text = np.asarray(values).astype(str)
-            array = root.create_array(key, shape=text.shape, dtype=text.dtype)
-            array[:] = text
+            array = root.create_array(key, shape=(len(values),), chunks=(max(len(values), 1),), dtype=str)
+            array[:] = np.asarray(values, dtype=object)
         below = space.below.T.astype(np.float64)
 
         def keep(start: int, values: np.ndarray) -> None:
