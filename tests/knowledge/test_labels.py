@@ -46,7 +46,7 @@ def ontology() -> Ontology:
         ("NK cell", "CL:0000623", "synonym"),
         ("B cells", "CL:0000236", "plural"),
         ("Dendritic Cells", "CL:0000451", "plural"),
-        ("NK cells", "", "none"),  # the plural rule knows names only, not synonyms
+        ("NK cells", "CL:0000623", "plural"),
         ("B", "", "none"),
         ("B cellss", "", "none"),
         ("Unknown", "", "unknown"),

@@ -271,8 +271,10 @@ def _find(label: str, ontology: Ontology, book: _PhraseBook) -> _Match:
     if phrase in book.synonyms:
         return _Match(book.synonyms[phrase], "synonym")
     singular = phrase.removesuffix("s")
-    if singular != phrase and singular in book.names:
-        return _Match(book.names[singular], "plural")
+    if singular != phrase:
+        found = book.names.get(singular) or book.synonyms.get(singular)
+        if found:
+            return _Match(found, "plural")
     return _Match("", "none")
 
 
