@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numba
 import numpy as np
 import scipy.sparse as sp
+
+from whycell.encode.kernels import LANES, ONCE, PLAIN, SUMMED, encode_cells
 
 __all__ = ["Encoder", "Gaps", "align_genes", "gene_shares", "log_normalise"]
 
@@ -96,114 +96,43 @@ class Encoder:
         facts : (n_cells, 3) float64: sum of the values on the model's genes, number of genes detected among them, and
             squared distance from the mean over the genes seen
         """
-        n = values.shape[0]
+        if not values.has_canonical_format:  # an element given twice would be taken for two genes
+            values = values.copy()
+            values.sum_duplicates()
+        n, n_directions = values.shape[0], self.directions.shape[1]
         seen = np.ascontiguousarray(gaps.seen)
+        columns = columns.astype(np.int32, copy=False)
+        known = columns[columns >= 0]
+        way = ONCE if len(np.unique(known)) == len(known) else SUMMED
+        if way == ONCE and len(seen) == 1 and gaps.scale is None and counted is None:
+            way = PLAIN
+            columns = np.where((columns >= 0) & seen[0][np.maximum(columns, 0)], columns, -1).astype(np.int32)
         if pattern is None:
             pattern = np.zeros(n, dtype=np.int32)
         counted = seen if counted is None else np.ascontiguousarray(counted)
         offset = (seen * self.mean).astype(np.float32) @ self.directions
-        coordinates = np.empty((n, self.directions.shape[1]), dtype=np.float32)
+        coordinates = np.empty((n, n_directions), dtype=np.float32)
         facts = np.empty((n, 3), dtype=np.float64)
-        _encode(
+        encode_cells(
             values.indptr.astype(np.int64, copy=False),
-            values.indices,
+            values.indices.astype(np.int32, copy=False),
             values.data.astype(np.float32, copy=False),
-            columns.astype(np.int32, copy=False),
+            columns,
+            way,
             seen,
             counted,
-            np.zeros((0, 0), dtype=np.float32) if gaps.scale is None else gaps.scale,
+            np.zeros((len(seen), 0), dtype=np.float32) if gaps.scale is None else gaps.scale,
             pattern.astype(np.int32, copy=False),
             counted @ self.share,
             self.mean,
             seen @ (self.mean.astype(np.float64) ** 2),
-            self.directions,
+            np.pad(self.directions, ((0, 0), (0, -n_directions % LANES))),
             offset,
             float(self.target),
             coordinates,
             facts,
         )
         return coordinates, facts
-
-
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def _encode(
-    indptr: Any,
-    indices: Any,
-    data: Any,
-    columns: Any,
-    seen: Any,
-    counted: Any,
-    scale: Any,
-    pattern: Any,
-    shares: Any,
-    mean: Any,
-    mean_squares: Any,
-    directions: Any,
-    offset: Any,
-    target: float,
-    coordinates: Any,
-    facts: Any,
-) -> None:
-    n_genes, n_directions = directions.shape
-    scaled = len(scale) > 0
-    held = np.zeros(n_genes, dtype=np.float32)
-    touched = np.empty(n_genes, dtype=np.int32)
-    x_of = np.empty(n_genes, dtype=np.float32)
-    bits_of = x_of.view(np.int32)
-    for c in range(len(indptr) - 1):
-        p = pattern[c]
-        total = 0.0
-        n_touched = 0
-        for k in range(indptr[c], indptr[c + 1]):
-            g = columns[indices[k]]
-            if g < 0 or not counted[p, g] or data[k] == 0:
-                continue
-            value = data[k] * scale[p, g] if scaled else data[k]
-            total += value
-            if not seen[p, g]:
-                continue
-            if held[g] == 0:
-                touched[n_touched] = g
-                n_touched += 1
-            held[g] += value
-        factor = np.float32(target * shares[p] / total) if target > 0 and total > 0 else np.float32(1.0)
-        for t in range(n_touched):
-            x_of[t] = held[touched[t]] * factor
-            held[touched[t]] = 0
-        if target > 0:
-            _log1p(x_of, bits_of, n_touched)
-        square = mean_squares[p]
-        row = coordinates[c]
-        for d in range(n_directions):
-            row[d] = -offset[p, d]
-        for t in range(n_touched):
-            g = touched[t]
-            x = x_of[t]
-            square += x * (x - 2.0 * mean[g])
-            for d in range(n_directions):
-                row[d] += x * directions[g, d]
-        facts[c, 0] = total
-        facts[c, 1] = n_touched
-        facts[c, 2] = square
-
-
-@numba.njit(nogil=True, cache=True, inline="always")  # type: ignore[untyped-decorator]
-def _log1p(x: Any, bits: Any, n: int) -> None:
-    """log(1 + x) in place for x >= 0, to 3e-7: straight-line code that the compiler turns into vectors.
-
-    ``bits`` is ``x`` seen as int32. With 1 + x = m 2^e and m in [2/3, 4/3): log = e log 2 + 2 atanh((m - 1) / (m + 1)).
-    """
-    for i in range(n):
-        x[i] += np.float32(1.0)
-    for i in range(n):
-        raw = bits[i]
-        exponent = (raw - np.int32(0x3F2AAAAB)) >> np.int32(23)
-        bits[i] = raw - (exponent << np.int32(23))
-        s = (x[i] - np.float32(1.0)) / (x[i] + np.float32(1.0))
-        z = s * s
-        tail = np.float32(0.2) + z * (np.float32(0.14285715) + z * np.float32(0.11111111))
-        series = np.float32(1.0) + z * (np.float32(0.33333334) + z * tail)
-        x[i] = np.float32(exponent) * np.float32(0.6931472) + np.float32(2.0) * s * series
 
 
 def align_genes(names: Sequence[str] | np.ndarray, model_genes: Sequence[str] | np.ndarray) -> np.ndarray:
