@@ -196,7 +196,8 @@ def _copy(cells: Cells, temporary: Path) -> None:
         shutil.copytree(cells.path, temporary)
     elif cells.path is not None and cells.kind == "h5ad":
         shutil.copyfile(cells.path, temporary)
-        shutil.copymode(cells.path, temporary)
+        # An input that may not be written to is no reason for an answer that may not.
+        temporary.chmod(cells.path.stat().st_mode & 0o777 | 0o200)
     elif cells.kind == "memory":
         cells.adata.write_h5ad(temporary, compression="gzip", convert_strings_to_categoricals=False)  # type: ignore[attr-defined]
     else:

@@ -15,7 +15,7 @@ The rules, in order; the first that answers is taken and written down:
 ``synonym``
     An *exact* synonym, compared in the same way, of one term only.
 ``plural``
-    A term's name after one trailing "s" is taken off ("B cells"); one term only.
+    A term's name or exact synonym after one trailing "s" is taken off ("B cells"); one term only.
 ``none``
     Nothing matched. The label stays a class of its own, directly under the root and without an id; it is never
     mapped to something that looks near.
