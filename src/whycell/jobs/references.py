@@ -16,7 +16,7 @@ from whycell.data.cells import Cells, open_cells
 from whycell.data.doctor import Diagnosis, examine
 from whycell.data.schema import primary_cells
 from whycell.data.values import to_linear
-from whycell.errors import GroupError, LabelError
+from whycell.errors import GroupError, LabelError, UsageError
 from whycell.knowledge.labels import LabelMap, map_labels, read_label_map
 from whycell.knowledge.terms import Ontology
 
@@ -41,6 +41,8 @@ class References:
         How each label was mapped to the Cell Ontology.
     fingerprints
         ``{path: "sha256:..."}``.
+    n_cells
+        ``{path: cells read from it}``.
     species
         ``"human"`` or ``"mouse"``.
     """
@@ -51,6 +53,7 @@ class References:
     obs: pd.DataFrame
     labels: LabelMap
     fingerprints: dict[str, str]
+    n_cells: dict[str, int]
     species: str
 
     @property
@@ -81,7 +84,7 @@ def load_references(
     Parameters
     ----------
     paths
-        Files, each a study of its own unless ``study`` names a column.
+        Files, each a study of its own, named like the file, unless ``study`` names a column.
     label, donor, study
         Columns of obs. A file without the donor or study column, beside others that have it, counts as one.
     label_map
@@ -97,10 +100,17 @@ def load_references(
     ------
     DataError
         A file cannot be used; the sentence says which and why.
+    UsageError
+        A file is given twice.
     """
     talk, ontology = talk or Talk(), ontology or Ontology.load()
-    parts = [_read(Path(p), label, donor, study, several=len(paths) > 1, threads=threads, talk=talk) for p in paths]
+    names = _names([Path(path) for path in paths])
+    parts = [
+        _read(path, name, label, donor, study, several=len(names) > 1, threads=threads, talk=talk)
+        for name, path in names.items()
+    ]
     _check_groups(parts, donor=donor, study=study)
+    _check_twice(parts)
     species = {part.species for part in parts}
     if len(species) > 1:
         msg = f"The references hold genes of {' and '.join(sorted(species))}; train a model on one species."
@@ -126,6 +136,7 @@ def load_references(
         obs=obs,
         labels=labels,
         fingerprints={str(part.path): part.fingerprint for part in parts},
+        n_cells={str(part.path): len(part.obs) for part in parts},
         species=species.pop(),
     )
 
@@ -142,18 +153,47 @@ class _Part:
     has_study: bool
 
 
+def _names(paths: Sequence[Path]) -> dict[str, Path]:
+    """A name for each file: its own, with its folder's where two are alike, with a number where those are too."""
+    stems = [path.stem for path in paths]
+    longer = [
+        stem if stems.count(stem) == 1 else f"{path.parent.name}/{stem}"
+        for path, stem in zip(paths, stems, strict=True)
+    ]
+    out: dict[str, Path] = {}
+    for name, path in zip(longer, paths, strict=True):
+        out[name if name not in out else f"{name} ({len(out) + 1})"] = path
+    return out
+
+
+def _check_twice(parts: Sequence[_Part]) -> None:
+    seen: dict[str, Path] = {}
+    for part in parts:
+        if part.fingerprint in seen:
+            msg = f"{part.path} and {seen[part.fingerprint]} hold the same bytes; give each file once."
+            raise UsageError(msg)
+        seen[part.fingerprint] = part.path
+
+
+def _examine(cells: Cells) -> Diagnosis:
+    """A reference may be of either species: which one, the genes say."""
+    diagnosis = examine(cells)
+    if diagnosis.genes is not None and diagnosis.genes.species == "mouse":
+        diagnosis = examine(cells, species="mouse")
+    diagnosis.raise_if_unusable()
+    return diagnosis
+
+
 def _read(
-    path: Path, label: str, donor: str | None, study: str | None, *, several: bool, threads: int, talk: Talk
+    path: Path, name: str, label: str, donor: str | None, study: str | None, *, several: bool, threads: int, talk: Talk
 ) -> _Part:
     with open_cells(path) as cells:
-        diagnosis = examine(cells)
-        diagnosis.raise_if_unusable()
+        diagnosis = _examine(cells)
         if label not in cells.obs_columns:
             msg = f"{path} has no column {label!r} of labels in obs; it has: {', '.join(cells.obs_columns) or 'none'}."
             raise LabelError(msg)
         wanted = [name for name in (label, donor, study, "is_primary_data") if name in cells.obs_columns]
         raw = cells.obs(list(dict.fromkeys(str(name) for name in wanted)))
-        name = path.stem
         where = _group(raw, study, name) if study else np.full(cells.n_cells, name if several else "all", dtype=object)
         frame = pd.DataFrame(
             {

@@ -104,10 +104,8 @@ def train(
         **(extra or {}),
         species=loaded.species,
         inputs=[
-            {"file": Path(path).name, "fingerprint": value, "cells": int((loaded.obs["study"] == study_name).sum())}
-            for (path, value), study_name in zip(
-                loaded.fingerprints.items(), dict.fromkeys(loaded.obs["study"]), strict=False
-            )
+            {"file": Path(path).name, "fingerprint": value, "cells": loaded.n_cells[path]}
+            for path, value in loaded.fingerprints.items()
         ],
         label_map=loaded.labels.frame().to_dict("records"),
         cells_left_out=int(len(loaded.obs) - len(rows)),
