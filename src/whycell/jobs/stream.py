@@ -16,7 +16,7 @@ from whycell._keys import UNKNOWN
 from whycell.compute import Talk, n_threads
 from whycell.data.cells import Block, Cells
 from whycell.data.values import ValueKind, to_linear
-from whycell.models.answer import Answer, Answerer
+from whycell.models.answer import Answer, Answerer, top_two
 
 __all__ = ["Calls", "answers"]
 
@@ -111,15 +111,15 @@ class Calls:
     def add(self, start: int, answer: Answer) -> None:
         """Keep one block."""
         p = answer.probabilities
-        order = np.argsort(-p, axis=1, kind="stable")[:, :2]
-        best = p[np.arange(len(p)), order[:, 0]].astype(np.float32)
+        first, second = top_two(p)
+        best = p[np.arange(len(p)), first].astype(np.float32)
         self.parts.append(
             (
                 answer.node.astype(np.int32),
                 answer.confidence.astype(np.float32),
-                order[:, 0].astype(np.int32),
+                first.astype(np.int32),
                 best,
-                order[:, -1].astype(np.int32),
+                second.astype(np.int32),
                 answer.novelty.astype(np.float32),
                 answer.flag,
             )

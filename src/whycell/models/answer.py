@@ -22,10 +22,10 @@ from whycell.models.novelty import NoveltyModel
 from whycell.models.outside import FOREIGN, OtherGenes
 from whycell.models.tested import Calibration
 
-__all__ = ["BLOCK", "Answer", "Answerer", "Norms"]
+__all__ = ["BLOCK", "Answer", "Answerer", "Norms", "top_two"]
 
 #: Cells in every matrix product.
-BLOCK = 1024
+BLOCK = 256
 _NOVEL = 0.5
 _LOW_OVERLAP = 0.3
 
@@ -95,8 +95,8 @@ class Answer:
     def frame(self) -> pd.DataFrame:
         """One row a cell; the columns of ``results.Annotation.calls``."""
         space = self.space
-        order = np.argsort(-self.probabilities, axis=1, kind="stable")
-        rows = np.arange(len(order))
+        first, second = top_two(self.probabilities)
+        rows = np.arange(len(first))
         own = np.array([term if not term.startswith("label:") else "" for term in space.nodes], dtype=object)
         made = self.node >= 0
         at = np.maximum(self.node, 0)
@@ -105,10 +105,10 @@ class Answer:
                 "call": np.where(made, space.node_names[at], UNKNOWN),
                 "call_term_id": np.where(made, own[at], ""),
                 "confidence": self.confidence.astype(np.float32),
-                "leaf": space.leaf_names[order[:, 0]],
-                "leaf_term_id": space.term_ids[order[:, 0]],
-                "leaf_confidence": self.probabilities[rows, order[:, 0]].astype(np.float32),
-                "runner_up": space.leaf_names[order[:, min(1, order.shape[1] - 1)]],
+                "leaf": space.leaf_names[first],
+                "leaf_term_id": space.term_ids[first],
+                "leaf_confidence": self.probabilities[rows, first].astype(np.float32),
+                "runner_up": space.leaf_names[second],
                 "novelty": self.novelty.astype(np.float32),
                 "flag": self.flag,
             }
@@ -156,37 +156,33 @@ class Answerer:
         seen = np.zeros(len(self.genes), dtype=bool)
         seen[columns[columns >= 0]] = True
         coverage = self.learned.coverage(seen)
+        x, facts = self.learned.encode(values, columns, seen)
+        far = self.other.far(values, columns, facts[:, 0])
         parts = [
-            self._block(values[start : start + BLOCK], columns, seen, coverage, depth=depth)
-            for start in range(0, max(values.shape[0], 1), BLOCK)
+            self._block(x[start : start + BLOCK], facts[start : start + BLOCK, 2], far[start : start + BLOCK], coverage)
+            for start in range(0, max(len(x), 1), BLOCK)
         ]
-        joined = [np.concatenate(part) for part in zip(*parts, strict=True)]
-        return Answer(self.space, *joined)
+        probabilities, node, confidence, novelty = (np.concatenate(part) for part in zip(*parts, strict=True))
+        flag = self._flags(probabilities, facts, novelty, seen, coverage, depth=depth)
+        return Answer(self.space, probabilities, node, confidence, novelty, flag, x)
 
     def _block(
-        self, values: sp.csr_matrix, columns: np.ndarray, seen: np.ndarray, coverage: float, *, depth: bool | None
-    ) -> tuple[np.ndarray, ...]:
-        n = values.shape[0]
-        x, facts = self.learned.encode(values, columns, seen)
+        self, x: np.ndarray, outside: np.ndarray, far: np.ndarray, coverage: float
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        n = len(x)
         padded = np.zeros((BLOCK, x.shape[1]), dtype=np.float32)
-        padded[:n] = x
+        rest, distant = np.zeros(BLOCK), np.zeros(BLOCK)
+        padded[:n], rest[:n], distant[:n] = x, outside, far
         log_p = ensemble_logits(padded, self.learned.heads)
         probabilities = self.calibration.probabilities(log_p, coverage=coverage)
         of_nodes = self.calibration.of_nodes(probabilities, self.space.below)
         node = pick_nodes(of_nodes, self.space.information, self.calibration.threshold_at(coverage))
-        rest = np.zeros(BLOCK)
-        rest[:n] = facts[:, 2]
-        far = np.zeros(BLOCK)
-        far[:n] = self.other.far(values, columns, facts[:, 0])
-        novelty = self.novelty.score(padded, rest, far, coverage=coverage)
         # Cells of another tissue get no call: whatever branch they resemble, they are not on it.
-        node = np.where(far > FOREIGN, -1, node)
-        probabilities, of_nodes, node, novelty = probabilities[:n], of_nodes[:n], node[:n], novelty[:n]
-        confidence = np.where(
-            node >= 0, of_nodes[np.arange(n), np.maximum(node, 0)], probabilities.max(axis=1, initial=0)
-        )
-        flag = self._flags(probabilities, facts, novelty, seen, coverage, depth=depth)
-        return probabilities, node, np.minimum(confidence, 1.0), novelty, flag, x
+        node = np.where(distant > FOREIGN, -1, node)
+        novelty = self.novelty.score(padded, rest, distant, coverage=coverage)
+        chosen = of_nodes[np.arange(BLOCK), np.maximum(node, 0)]
+        confidence = np.minimum(np.where(node >= 0, chosen, probabilities.max(axis=1, initial=0)), 1.0)
+        return probabilities[:n], node[:n], confidence[:n], novelty[:n]
 
     def _flags(
         self,
@@ -202,13 +198,12 @@ class Answerer:
         share = float(self.learned.encoder.share[seen].sum())
         sums = facts[:, 0] / max(share, 1e-9)
         is_depth = norms.counts if depth is None else depth and norms.counts
-        top = np.argsort(-probabilities, axis=1, kind="stable")[:, :2]
-        rows = np.arange(len(top))
+        first, second = top_two(probabilities)
+        rows = np.arange(len(first))
         words = {"few_genes": facts[:, 1] / max(seen.mean(), 1e-9) < norms.low_genes}
         if is_depth:
             words["low_counts"] = sums < norms.low_sum
-            second = top[:, -1]
-            limit = np.fmax(norms.high_sum[top[:, 0]], norms.high_sum[second])
+            limit = np.fmax(norms.high_sum[first], norms.high_sum[second])
             words["possible_doublet"] = (probabilities[rows, second] > 0.2) & (sums > limit) & (novelty > 0.2)
         words["novel"] = novelty > _NOVEL
         words["low_overlap"] = np.full(len(rows), coverage < _LOW_OVERLAP)
@@ -216,3 +211,13 @@ class Answerer:
         for word, where in sorted(words.items()):
             out[where] = [f"{old};{word}" if old else word for old in out[where]]
         return out
+
+
+def top_two(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(n_cells,) the most and the next most probable leaf; ties to the first, and twice the same where there is one."""
+    first = probabilities.argmax(axis=1)
+    if probabilities.shape[1] == 1:
+        return first, first
+    rest = probabilities.copy()
+    rest[np.arange(len(rest)), first] = -1.0
+    return first, rest.argmax(axis=1)

@@ -4,39 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from whycell.compute import Talk
+from whycell.models.lessons import Lesson
 from whycell.models.nets.heads import Heads
 
-__all__ = ["Lesson", "train_heads"]
+__all__ = ["train_heads"]
 
 _NEVER = -1e9  # log of a leaf that the label cannot mean
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """What one member learns from.
-
-    Parameters
-    ----------
-    views
-        (n_views, n_cells, n_inputs) float32, the same cells seen through different gaps; each draw takes one.
-    meaning
-        (n_cells,) int, row of ``meanings``.
-    meanings
-        (n_meanings, n_outputs) bool, the outputs that a label may stand for.
-    weights
-        (n_cells,) weight of each cell.
-    """
-
-    views: np.ndarray
-    meaning: np.ndarray
-    meanings: np.ndarray
-    weights: np.ndarray
 
 
 def train_heads(

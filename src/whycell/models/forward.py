@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy.special import erf
+
+from whycell.encode.kernels import activate
 
 __all__ = ["ensemble_logits", "head_logits", "softmax"]
-
-_SQRT_HALF = np.float32(0.7071067811865476)
 
 
 def head_logits(x: np.ndarray, head: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -26,11 +25,8 @@ def head_logits(x: np.ndarray, head: Mapping[str, np.ndarray]) -> np.ndarray:
     -------
     (n_cells, n_outputs) float32
     """
-    hidden = x @ head["hidden"] + head["hidden_bias"]
-    hidden -= hidden.mean(axis=1, keepdims=True)
-    hidden /= np.sqrt((hidden**2).mean(axis=1, keepdims=True) + np.float32(1e-5))
-    hidden = hidden * head["gain"] + head["shift"]
-    hidden *= np.float32(0.5) * (1 + erf(hidden * _SQRT_HALF))
+    hidden = x @ head["hidden"]
+    activate(hidden, head["hidden_bias"].ravel(), head["gain"].ravel(), head["shift"].ravel())
     return x @ head["linear"] + head["bias"] + hidden @ head["out"]
 
 

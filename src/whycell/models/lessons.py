@@ -1,4 +1,8 @@
-"""One training of everything: the model proper, and one model for each fold that calibrates it, side by side."""
+"""One training of everything: the model proper, and one model for each fold that calibrates it, side by side.
+
+torch and scikit-learn are imported where they are used: they take seconds, and typing a file needs what is defined here
+and neither of them.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +15,9 @@ import scipy.sparse as sp
 from whycell.compute import Talk
 from whycell.encode.cells import Encoder, Gaps
 from whycell.models.calibrate import Folds
-from whycell.models.fit import Lesson, train_heads
-from whycell.models.projection import balance, learn_encoder
 from whycell.models.views import chimeras, draw_gaps, views
 
-__all__ = ["Cells", "Learned", "Recipe", "learn"]
+__all__ = ["Cells", "Learned", "Lesson", "Recipe", "learn"]
 
 _MOST_FOR_NOVELTY = 8_000
 _KNOWN = 2_000
@@ -131,6 +133,28 @@ class Learned:
         return float(max(weight[seen].sum() / weight.sum(), 1e-3))
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """What one member learns from.
+
+    Parameters
+    ----------
+    views
+        (n_views, n_cells, n_inputs) float32, the same cells seen through different gaps; each draw takes one.
+    meaning
+        (n_cells,) int, row of ``meanings``.
+    meanings
+        (n_meanings, n_outputs) bool, the outputs that a label may stand for.
+    weights
+        (n_cells,) weight of each cell.
+    """
+
+    views: np.ndarray
+    meaning: np.ndarray
+    meanings: np.ndarray
+    weights: np.ndarray
+
+
 def learn(
     cells: Cells, folds: Folds, recipe: Recipe, *, seed: int, device: str = "cpu", talk: Talk | None = None
 ) -> tuple[Learned, dict[int, Learned]]:
@@ -177,6 +201,8 @@ def learn(
 
 
 def _train(lessons: list[Lesson], recipe: Recipe, *, seed: int, device: str, talk: Talk) -> list[dict[str, np.ndarray]]:
+    from whycell.models.fit import train_heads
+
     return train_heads(
         lessons,
         n_hidden=recipe.n_hidden,
@@ -193,6 +219,8 @@ def _train(lessons: list[Lesson], recipe: Recipe, *, seed: int, device: str, tal
 
 
 def _prepare(cells: Cells, recipe: Recipe, rng: np.random.Generator) -> tuple[Encoder, float, np.ndarray]:
+    from whycell.models.projection import balance, learn_encoder
+
     weights = balance(cells.study, cells.donor, cells.kind)
     encoder = learn_encoder(
         cells.values,

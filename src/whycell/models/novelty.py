@@ -25,6 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from whycell.encode.kernels import nearest
 from whycell.models.forward import head_logits
 from whycell.models.outside import FOREIGN
 
@@ -101,11 +102,10 @@ def standardise(values: np.ndarray, centre: np.ndarray, width: np.ndarray) -> np
 
 def _distance(x: np.ndarray, known: np.ndarray) -> np.ndarray:
     squares = (known.astype(np.float64) ** 2).sum(axis=1).astype(np.float32)
-    gaps = (x**2).sum(axis=1, keepdims=True) + squares - 2.0 * (x @ known.T)
-    k = min(_NEIGHBOURS, gaps.shape[1] - 1)
-    nearest = np.partition(gaps, k, axis=1)[:, : k + 1]
-    nearest.sort(axis=1)  # summed in order of size: the same bytes whatever partition did
-    return np.asarray(np.log(np.sqrt(np.maximum(nearest[:, :_NEIGHBOURS], 1e-6)).mean(axis=1)), dtype=np.float64)
+    k = min(_NEIGHBOURS, len(known))
+    gaps = np.empty((len(x), k), dtype=np.float32)
+    nearest(x @ known.T, (x**2).sum(axis=1), squares, k, gaps)
+    return np.asarray(np.log(np.sqrt(np.maximum(gaps, 1e-6)).mean(axis=1)), dtype=np.float64)
 
 
 def _interpolate(coverage: float, levels: np.ndarray, table: np.ndarray) -> np.ndarray:
