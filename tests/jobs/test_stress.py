@@ -10,7 +10,7 @@ import pytest
 from scipy import sparse
 
 from whycell.data.stresses import STRESSES, each_stress
-from whycell.jobs.stress import stress_references, write_stress
+from whycell.jobs.stress import stress_references, stress_warnings, write_stress
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +75,27 @@ def test_the_table(references, tmp_path):
     assert (table["honest"] == (table["gap"] <= 0.05)).all()
     write_stress(table, tmp_path, inputs={})
     assert {p.name for p in tmp_path.iterdir()} == {"stress.tsv", "run.json"}
+
+
+def test_our_typer_refuses_what_a_person_would_be_refused_and_mends_what_would_be_mended(references):
+    table = stress_references(references, only=["whycell"], n_folds=2, threads=1)
+    assert table["stress"].tolist() == [name for name, (_, levels) in STRESSES.items() for _ in levels]
+    row = table.set_index(["stress", "level"])
+    shuffled = row.loc[("columns_mislabelled", 1.0)]
+    assert (shuffled["n"], shuffled["refused"]) == (0, 2)
+    assert shuffled["honest"]
+    assert "do not behave like" in shuffled["said"]
+    assert row.loc[("normalised_twice", 1.0), "accuracy"] == row.loc[("none", 0.0), "accuracy"]
+    assert row.loc[("normalised_twice", 1.0), "refused"] == 0
+
+
+def test_a_model_too_sure_of_itself_is_named():
+    table = pd.DataFrame(
+        {"model": "m", "stress": ["none", "gene_dropout"], "level": [0.0, 0.9], "gap": [0.0, 0.2], "honest": [True, 0]}
+    )
+    (said,) = stress_warnings(table)
+    assert "m exceeds" in said
+    assert said.endswith("gene dropout 0.9 (by 0.20).")
 
 
 def test_types_left_out_are_scored_on_unseen_donors(references):

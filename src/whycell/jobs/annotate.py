@@ -13,9 +13,8 @@ from whycell._keys import DEFAULT_KEY, UNKNOWN, ObsKeys
 from whycell.compute import Talk
 from whycell.data.cells import Cells, check_output, open_cells, write_annotation
 from whycell.data.doctor import Diagnosis, examine
-from whycell.data.values import to_linear
-from whycell.encode.cells import log_normalise
-from whycell.errors import FormatError, GeneError, GroupError
+from whycell.errors import GroupError
+from whycell.jobs.likeness import columns_for
 from whycell.jobs.models import find
 from whycell.jobs.overview import cell_map, term_tree
 from whycell.jobs.record import write_run
@@ -28,8 +27,6 @@ from whycell.results import Annotation
 __all__ = ["annotate"]
 
 _MOST_ON_MAP = 100_000
-_LEAST_LIKENESS = 0.3
-_GENES_FOR_LIKENESS = 30
 _DONOR_COLUMNS = ("donor_id", "donor")
 
 
@@ -102,7 +99,7 @@ def annotate(
         _check_side_outputs(report, tsv, probabilities, force=force)
         diagnosis = examine(cells, model_genes=list(answerer.genes), species=about.get("species", "human"))
         diagnosis.raise_if_unusable()
-        columns = _columns(cells, diagnosis, answerer)
+        columns = columns_for(cells, diagnosis, answerer)
         clusters = _group_column(cells, cluster)
         donors = _group_column(cells, donor or next((c for c in _DONOR_COLUMNS if c in cells.obs_columns), None))
         rng = np.random.default_rng(seed)
@@ -157,37 +154,6 @@ def annotate(
                 parameters={"model": str(folder), "key": key, "cluster": cluster, "chunk": chunk},
             )
     return result
-
-
-def _columns(cells: Cells, diagnosis: Diagnosis, answerer: Answerer) -> np.ndarray:
-    """The model's gene of each column; refuses a file whose values do not look like those of the genes named."""
-    if diagnosis.genes is None or diagnosis.kind is None:
-        msg = f"{cells.name} holds no expression matrix."
-        raise FormatError(msg)
-    columns = answerer.align(np.asarray(diagnosis.genes.ids, dtype=object))
-    sample = to_linear(cells.sample(str(diagnosis.where), 1000), diagnosis.kind)
-    logged = log_normalise(sample, target=answerer.learned.encoder.target)
-    means = np.zeros(len(answerer.genes))
-    np.add.at(means, columns[columns >= 0], np.asarray(logged.mean(axis=0)).ravel()[columns >= 0])
-    seen = np.zeros(len(means), dtype=bool)
-    seen[columns[columns >= 0]] = True
-    usual = answerer.learned.encoder.mean[seen]
-    if seen.sum() >= _GENES_FOR_LIKENESS and means[seen].std() > 0 and usual.std() > 0:
-        likeness = float(np.corrcoef(_ranks(means[seen]), _ranks(usual))[0, 1])
-        if likeness < _LEAST_LIKENESS:
-            msg = (
-                f"The genes of {cells.name} do not behave like those the model knows under these names: mean "
-                f"expression correlates at {likeness:.2f}, at least {_LEAST_LIKENESS} is needed. Are the columns of "
-                "the matrix in the order of the gene names?"
-            )
-            raise GeneError(msg)
-    return columns
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    from scipy.stats import rankdata
-
-    return np.asarray(rankdata(values))
 
 
 def _group_column(cells: Cells, column: str | None) -> pd.Categorical | None:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from whycell.compute import Talk, n_threads
-from whycell.data.splits import By, make_split
+from whycell.data.splits import By, Unknown, make_split
 from whycell.jobs.crossfit import tree_for, truth_terms
 from whycell.jobs.fitting import fit_rows
 from whycell.jobs.specs import build, specs_for
@@ -29,6 +29,7 @@ def leave_types_out(
     by: By = "donor",
     model_specs: Sequence[Any] = (),
     only: Sequence[str] | None = None,
+    unknown_groups: Unknown = "drop",
     n_folds: int | None = None,
     ontology: Ontology | None = None,
     seed: int = 0,
@@ -46,6 +47,8 @@ def leave_types_out(
         Sets of labels to leave out together; every label in turn where not given. Labels of one term go together.
     only
         Names of the models to try, of the defaults and ``model_specs``; all without.
+    unknown_groups, n_folds
+        See :func:`whycell.data.splits.make_split`.
 
     Returns
     -------
@@ -59,7 +62,7 @@ def leave_types_out(
     known = ~np.array([is_unknown_label(x) for x in labels], dtype=bool)
     has = {c: c for c in ("donor", "study") if c in obs and obs[c].notna().any()}
     split = make_split(
-        obs, by=by, donor=has.get("donor"), study=has.get("study"), n_folds=n_folds, seed=seed, unknown="drop"
+        obs, by=by, donor=has.get("donor"), study=has.get("study"), n_folds=n_folds, seed=seed, unknown=unknown_groups
     )
     tree = tree_for(ontology, dict(references.label_ids))
     term = np.array([class_term(x, references.label_ids.get(x, "")) for x in labels], dtype=object)
