@@ -120,6 +120,8 @@ class Evaluation:
         Sentences that a reader must see: leaking split, fewer than five groups.
     provenance
         Split (kind, hash), inputs, versions, seed, ontology release.
+    tables
+        Of the further protocols that were asked for: ``"stress"``, ``"novelty"``.
     """
 
     scores: dict[str, dict[str, dict[str, Any]]]
@@ -131,3 +133,4 @@ class Evaluation:
     confusion: dict[str, pd.DataFrame]
     warnings: tuple[str, ...]
     provenance: dict[str, Any] = field(default_factory=dict)
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)

@@ -158,3 +158,23 @@ def test_a_card_is_readable_and_cuts_long_lists(run, fake) -> None:
         "  1:",
         "    a: 1",
     ]
+
+
+def test_evaluate_hands_on_the_further_protocols(run, fake) -> None:
+    table = pd.DataFrame()
+    job = fake("evaluate", Evaluation({}, table, table, table, table, {}, {}, ()))
+    asked = ("evaluate", "a.h5ad", "--label", "l", "-o", "r")
+    assert run(*asked, "--stress", "--leave-types-out", "--logger", "wandb").code == 0
+    assert [job.asked[0][key] for key in ("stress", "leave_types_out", "logger")] == [True, True, "wandb"]
+    done = run("evaluate", "--truth", "t", "--calls", "c", "-o", "r", "--stress")
+    assert (done.code, len(job.asked)) == (2, 1)
+    assert "REF files to train on" in done.err
+
+
+def test_project_prints_the_labels_or_the_scores(run, fake) -> None:
+    job = fake("openproblems", pd.Series(["B", "T", "T"]), name="project_labels")
+    score = fake("openproblems", {"accuracy": 0.5}, name="score_prediction")
+    assert run("project", "train.h5ad", "test.h5ad", "-o", "p.h5ad").out == "label\tcells\nT\t2\nB\t1\n"
+    assert job.asked[0]["positional"] == (Path("train.h5ad"), Path("test.h5ad"), Path("p.h5ad"))
+    assert run("project", "a", "b", "-o", "p", "--solution", "s", "--json").json == {"accuracy": 0.5}
+    assert score.asked[0]["positional"] == (Path("p"), Path("s"))

@@ -84,5 +84,5 @@ def test_loggers_behind_one_word(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match="'paper'"):
         open_logger("paper", tmp_path)
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(MissingExtraError, match="pip install wandb"):
+    with pytest.raises(MissingExtraError, match=r"whycell\[track\]"):
         open_logger("wandb", tmp_path)

@@ -12,6 +12,7 @@ from whycell.cli.doctor import doctor
 from whycell.cli.evaluate import evaluate
 from whycell.cli.manners import INTERRUPTED
 from whycell.cli.models import models
+from whycell.cli.project import project
 from whycell.cli.train import train
 
 __all__ = ["app", "main"]
@@ -53,7 +54,7 @@ def _whycell(
         print(context.get_help())
 
 
-for _command in (annotate, train, evaluate, compare, doctor, models):
+for _command in (annotate, train, evaluate, compare, project, doctor, models):
     app.command(no_args_is_help=_command is not models)(_command)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from whycell.results import Evaluation
 
-__all__ = ["SplitName", "UnknownGroups", "evaluate"]
+__all__ = ["LoggerName", "SplitName", "UnknownGroups", "evaluate"]
 
 #: What the screen shows of each model; scores.json holds everything.
 HEADLINES = ("accuracy", "macro_f1", "exact", "under", "over", "wrong_branch", "unknown", "information_kept", "ece")
@@ -27,6 +27,14 @@ class SplitName(StrEnum):
     donor = "donor"
     study = "study"
     random = "random"
+
+
+class LoggerName(StrEnum):
+    """Where the scores of a search go."""
+
+    csv = "csv"
+    tensorboard = "tensorboard"
+    wandb = "wandb"
 
 
 class UnknownGroups(StrEnum):
@@ -66,9 +74,22 @@ def evaluate(
     model_specs: Annotated[
         list[Path] | None,
         typer.Option(
-            "--model-spec", metavar="TOML", help="A model to compare with: its name and parameters; repeatable."
+            "--model-spec",
+            metavar="TOML",
+            help="A model to compare with: its name, parameters and what to search for; repeatable.",
         ),
     ] = None,
+    logger: Annotated[
+        LoggerName | None,
+        typer.Option("--logger", help="Where every trial of a [search] is logged, into FOLDER-log; wandb is offline."),
+    ] = None,
+    stress: Annotated[
+        bool, typer.Option("--stress", help="Also try worse files: fewer genes, less depth, doublets; stress.tsv.")
+    ] = False,
+    leave_types_out: Annotated[
+        bool,
+        typer.Option("--leave-types-out", help="Also leave out each type in turn: is it seen as new; novelty.tsv."),
+    ] = False,
     truth: Annotated[
         Path | None, typer.Option("--truth", metavar="TSV", help="Instead of REF: the true terms of some cells.")
     ] = None,
@@ -90,15 +111,28 @@ def evaluate(
     --truth and --calls it scores calls that another program made; both tables have the columns cell and
     cell_ontology_term_id, the calls may have confidence, and either may have donor.
 
+    --stress and --leave-types-out run our typer and the models of --model-spec. A spec is a TOML file; a table
+    [search] chooses parameters anew in every fold, on donors of its training cells alone:
+
+    \b
+      model = "logistic"
+      [search]
+      trials = 20
+      space = { C = { low = 0.001, high = 10.0, log = true } }
+
     \b
     Example:
       whycell evaluate ref.h5ad --label cell_type --donor donor_id -o results/
+      whycell evaluate ref.h5ad --label cell_type --donor donor_id --stress -o results/
       whycell evaluate --truth truth.tsv --calls calls.tsv -o results/
 
     From Python: whycell.jobs.evaluate.evaluate.
     """
     with working(quiet=quiet, debug=debug) as talk:
         output = _check(references, output, label=label, truth=truth, calls=calls)
+        if truth is not None and (stress or leave_types_out or logger):
+            msg = "got --truth with --stress, --leave-types-out or --logger; these need REF files to train on"
+            raise UsageError(msg)
         from whycell.jobs.evaluate import evaluate as job
 
         result = job(
@@ -114,6 +148,9 @@ def evaluate(
             model_specs=tuple(model_specs or ()),
             truth=truth,
             calls=calls,
+            stress=stress,
+            leave_types_out=leave_types_out,
+            logger=logger.value if logger else None,
             seed=seed,
             threads=threads,
             device=device.value,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,9 +14,10 @@ from whycell.data.splits import By, Split, Unknown, make_split
 from whycell.errors import UsageError
 from whycell.jobs.compare import compare
 from whycell.jobs.crossfit import Tested, cross_fit, tree_for
+from whycell.jobs.further import further_protocols, logged, split_warnings
 from whycell.jobs.given_calls import read_given
-from whycell.jobs.record import versions, write_run
-from whycell.jobs.results_folder import check_output, write_results
+from whycell.jobs.record import fingerprint_file, versions, write_run
+from whycell.jobs.results_folder import check_output, write_results, write_table
 from whycell.jobs.scoring import assemble, interval_groups
 from whycell.jobs.specs import specs_for
 from whycell.knowledge.terms import Ontology
@@ -45,6 +45,9 @@ def evaluate(
     force: bool = False,
     truth: Path | str | None = None,
     calls: Path | str | None = None,
+    stress: bool = False,
+    leave_types_out: bool = False,
+    logger: str | None = None,
     talk: Talk | None = None,
 ) -> Evaluation:
     """Train on all but one donor (or study), type the one left out, go round, and score; write a results folder.
@@ -67,10 +70,18 @@ def evaluate(
     truth, calls
         Instead of references: tables of anybody's calls, as :func:`whycell.jobs.given_calls.read_given` reads them.
 
+    stress
+        Also try files made worse in known ways, and write ``stress.tsv``: our typer and the models of ``model_specs``.
+    leave_types_out
+        Also leave each type out of training in turn, and write ``novelty.tsv``; the same models.
+    logger
+        ``"csv"``, ``"tensorboard"`` or ``"wandb"``: log the searches of the specs, into a folder beside the output
+        called as it with ``-log`` behind, where the spec names none.
+
     Raises
     ------
     UsageError
-        Both or neither of references and truth.
+        Both or neither of references and truth; a logger and no search; stress or types left out of given calls.
     OutputError
         The folder stands already, and not ``force``.
     """
@@ -79,12 +90,16 @@ def evaluate(
     if bool(references) == (truth is not None) or (truth is None) != (calls is None):
         msg = "wanted either reference files with a label column, or both of truth and calls"
         raise UsageError(msg)
+    if truth is not None and (stress or leave_types_out):
+        msg = "stress and leaving types out need a model to train; wanted reference files, got a table of calls"
+        raise UsageError(msg)
+    specs = logged(model_specs, logger, output.with_name(f"{output.name}-log"))
     ontology = Ontology.load()
     frozen: Split | None = None
     trials: pd.DataFrame | None = None
     if truth is not None and calls is not None:
         result = _of_given(Path(truth), Path(calls), ontology=ontology, seed=seed)
-        inputs = {str(path): _fingerprint(Path(path)) for path in (truth, calls)}
+        inputs = {str(path): fingerprint_file(Path(path)) for path in (truth, calls)}
     else:
         if label is None:
             msg = "got references without a label column; name the column of obs that holds the cell types"
@@ -102,22 +117,25 @@ def evaluate(
             talk=talk,
         )
         by = split or ("donor" if donor else "study" if study or len(references) > 1 else "random")
-        result, frozen, trials = _run(
-            loaded,
-            by=by,
-            model_specs=model_specs,
-            unknown_groups=unknown_groups,
-            n_folds=n_folds,
-            ontology=ontology,
-            seed=seed,
-            threads=threads,
-            device=device,
-            talk=talk,
+        settings: dict[str, Any] = {
+            "by": by,
+            "unknown_groups": unknown_groups,
+            "n_folds": n_folds,
+            "ontology": ontology,
+            "seed": seed,
+            "threads": threads,
+            "device": device,
+            "talk": talk,
+        }
+        result, frozen, trials = _run(loaded, model_specs=specs, **settings)
+        result = further_protocols(
+            result, loaded, stress=stress, types=leave_types_out, model_specs=specs, settings=settings
         )
         inputs = dict(loaded.fingerprints)
     extra: dict[str, Callable[[Path], object]] = {} if frozen is None else {"split.json": frozen.save}
     if trials is not None:
-        extra["trials.tsv"] = partial(_write_table, trials)
+        extra["trials.tsv"] = partial(write_table, trials)
+    extra |= {f"{name}.tsv": partial(write_table, table) for name, table in result.tables.items()}
     result.provenance.update(inputs=inputs, label=label or "", versions=versions())
     write_results(
         result,
@@ -230,7 +248,7 @@ def _run(
         "seed": seed,
     }
     result = assemble(
-        tested, by=by, tree=tree, ontology=ontology, warnings=_warnings(frozen), provenance=provenance, seed=seed
+        tested, by=by, tree=tree, ontology=ontology, warnings=split_warnings(frozen), provenance=provenance, seed=seed
     )
     searched = [one.trials for one in tested.values() if one.trials is not None]
     return result, frozen, pd.concat(searched, ignore_index=True) if searched else None
@@ -249,25 +267,3 @@ def _of_given(truth: Path, calls: Path, *, ontology: Ontology, seed: int) -> Eva
         provenance=provenance,
         seed=seed,
     )
-
-
-def _warnings(split: Split) -> list[str]:
-    found = []
-    if split.leaking:
-        found.append(
-            "Cells were split at random, so training and test share donors (leaking): a new donor will fare worse."
-        )
-    if split.dropped.get("duplicates"):
-        found.append(f"{split.dropped['duplicates']} cells with is_primary_data False are second copies; left out.")
-    if split.dropped.get("unknown_group"):
-        found.append(f"{split.dropped['unknown_group']} cells of unknown or pooled donors were left out, as asked.")
-    return found
-
-
-def _fingerprint(path: Path) -> str:
-    with path.open("rb") as stream:
-        return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _write_table(table: pd.DataFrame, path: Path) -> None:
-    table.to_csv(path, sep="\t", index=False)

@@ -20,7 +20,7 @@ from scipy import sparse
 
 from whycell.compute import n_threads
 from whycell.errors import FormatError, LabelError, OutputError
-from whycell.jobs.record import write_run
+from whycell.jobs.record import fingerprint_file, write_run
 from whycell.jobs.specs import Spec, build
 from whycell.knowledge.labels import is_unknown_label, map_labels
 from whycell.knowledge.terms import Ontology
@@ -59,7 +59,7 @@ def project_labels(
     """
     output = Path(output)
     if output.exists() and not force:
-        msg = f"{output} stands already; choose another name, or replace it with force"
+        msg = f"{output} stands already; choose another name, or replace it with --force"
         raise OutputError(msg)
     learned, asked = _read(train, labelled=True), _read(test, labelled=False)
     labels = learned.obs["label"].astype(str).to_numpy()
@@ -89,8 +89,8 @@ def project_labels(
     _write(answer, output)
     write_run(
         output,
-        "openproblems",
-        inputs={str(train): "", str(test): ""},
+        "project",
+        inputs={str(path): fingerprint_file(path) for path in (train, test)},
         seed=seed,
         parameters={"model": spec.model, **dict(spec.parameters)},
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -14,7 +15,7 @@ from typing import Any
 
 from whycell.errors import OutputError
 
-__all__ = ["RUN_FILE", "versions", "write_run"]
+__all__ = ["RUN_FILE", "fingerprint_file", "versions", "write_run"]
 
 RUN_FILE = "run.json"
 
@@ -30,6 +31,12 @@ RECORDED = (
     "scipy",
     "torch",
 )
+
+
+def fingerprint_file(path: Path | str) -> str:
+    """``"sha256:..."`` of the bytes of the file at ``path``."""
+    with Path(path).open("rb") as stream:
+        return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def versions() -> dict[str, str]:

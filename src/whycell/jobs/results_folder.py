@@ -14,7 +14,7 @@ import pandas as pd
 from whycell.errors import FormatError, OutputError
 from whycell.results import Evaluation
 
-__all__ = ["RESULT_FILES", "check_output", "read_calls", "read_json", "write_results"]
+__all__ = ["RESULT_FILES", "check_output", "read_calls", "read_json", "write_results", "write_table"]
 
 #: What the folder holds.
 RESULT_FILES = {
@@ -27,7 +27,7 @@ RESULT_FILES = {
     "run.json": "command, versions, inputs, seed",
     "report.html": "the page",
 }
-#: And where a spec searched for parameters: trials.tsv, every trial of every fold.
+#: And where asked for: trials.tsv, every trial of every search; stress.tsv; novelty.tsv.
 
 
 def check_output(output: Path, *, force: bool) -> None:
@@ -107,6 +107,11 @@ def read_json(path: Path) -> dict[str, Any]:
         msg = f"{path} holds no table of names; wanted a folder that whycell evaluate wrote"
         raise FormatError(msg)
     return found
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """A table as tab-separated text."""
+    table.to_csv(path, sep="\t", index=False)
 
 
 def _scores(result: Evaluation) -> dict[str, Any]:

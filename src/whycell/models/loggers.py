@@ -107,4 +107,4 @@ def open_logger(name: str, folder: Path | str) -> CsvLogger:
 
 
 def _missing(package: str) -> str:
-    return f"the logger {package!r} needs the package {package}; install it with: pip install {package}, or log to csv"
+    return f"the logger {package!r} needs the package {package}; install it with: pip install 'whycell[track]', or log to csv"

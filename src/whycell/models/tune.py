@@ -94,6 +94,7 @@ def search(
         The rows are of a single donor.
     """
     optuna = _optuna()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # every trial is in the record; stderr is the talk's
     groups = np.asarray(groups).astype(str)
     rows = np.arange(len(groups)) if rows is None else np.asarray(rows)
     folds = inner_folds(groups[rows], n_inner, seed=seed)
@@ -185,6 +186,6 @@ def _optuna() -> Any:
     try:
         import optuna
     except ImportError as error:
-        msg = "the search for parameters needs the package optuna; install it with: pip install optuna"
+        msg = "the search for parameters needs the package optuna; install it with: pip install 'whycell[tune]'"
         raise MissingExtraError(msg) from error
     return optuna

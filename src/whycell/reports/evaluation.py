@@ -12,6 +12,7 @@ from markupsafe import Markup
 from whycell.reports import figures
 from whycell.reports.page import inline_svg, json_block, render, table
 from whycell.reports.palette import BRANCH
+from whycell.reports.protocols import calibration_notes, left_out_table, stress_table
 from whycell.reports.text import count, decimal, interval, sentence, tsv, words
 from whycell.results import Evaluation
 
@@ -72,9 +73,12 @@ def evaluation_page(result: Evaluation) -> str:
         "difference_figure": _difference_figure(result.comparisons),
         "confusions": _confusions(result),
         "reliability": _curve_figure(result, "reliability"),
+        "calibration": calibration_notes(result.scores),
         "risk_coverage": _curve_figure(result, "risk_coverage"),
         "per_class": _per(result.per_class, "class"),
         "per_donor": _per(result.per_donor, "donor"),
+        "stress": stress_table(result.tables.get("stress")),
+        "left_out": left_out_table(result.tables.get("novelty")),
         "provenance": provenance,
         "scores_tsv": json_block("scores-tsv", tsv(_long_scores(result))),
         "class_tsv": json_block("per-class-tsv", tsv(result.per_class)),
