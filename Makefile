@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench bench-peers docs soak
+.PHONY: demo test lint bench bench-peers docs soak schema
 
 demo: .venv/demo.stamp
 	$(BIN)/python demo/run.py
@@ -30,6 +30,14 @@ docs: .venv/dev.stamp
 
 soak: .venv/dev.stamp
 	$(BIN)/pytest -m soak
+
+# The schema's own validator pins an older anndata: it lives in an environment of its own.
+schema: .venv/dev.stamp .tools/cellxgene/bin/cellxgene-schema
+	WHYCELL_CELLXGENE_PYTHON=$(CURDIR)/.tools/cellxgene/bin/python $(BIN)/pytest -m schema tests/schema
+
+.tools/cellxgene/bin/cellxgene-schema:
+	$(PYTHON) -m venv .tools/cellxgene
+	.tools/cellxgene/bin/pip install --quiet --disable-pip-version-check 'cellxgene-schema>=7.1'
 
 # constraints.txt first and alone: pip then finds the CPU build of torch and keeps it.
 .venv/torch.stamp: constraints.txt
