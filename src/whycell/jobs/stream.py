@@ -161,4 +161,4 @@ def _categories(codes: np.ndarray, names: np.ndarray) -> pd.Categorical:
     used, inverse = np.unique(names[np.unique(codes)].astype(str), return_inverse=True)
     code_of = np.full(len(names), -1)
     code_of[np.unique(codes)] = inverse
-    return pd.Categorical.from_codes(code_of[codes], categories=list(used))
+    return pd.Categorical.from_codes(code_of[codes], categories=used.tolist())
