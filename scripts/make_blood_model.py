@@ -1,9 +1,14 @@
 """Train the built-in model of human blood from three published studies, and put it into the package.
 
-    python scripts/make_blood_model.py FOLDER
+    whycell evaluate FOLDER/kang_ctrl_8donors.h5ad --label cell_type --donor donor \\
+        --label-map FOLDER/label_to_cl.tsv -o by-donor
+    whycell evaluate FOLDER/kang_ctrl_8donors.h5ad FOLDER/zheng_facs_3774.h5ad FOLDER/pbmc3k_counts.h5ad \\
+        --label cell_type --split study --label-map FOLDER/label_to_cl.tsv -o by-study
+    python scripts/make_blood_model.py FOLDER --tested by-donor --tested by-study
 
 FOLDER holds ``kang_ctrl_8donors.h5ad`` (Kang 2018, GSE96583), ``zheng_facs_3774.h5ad`` (Zheng 2017),
-``pbmc3k_counts.h5ad`` (10x Genomics PBMC 3k) and ``label_to_cl.tsv``. Only the weights and the card are shipped.
+``pbmc3k_counts.h5ad`` (10x Genomics PBMC 3k) and ``label_to_cl.tsv``. Only the weights and the card are shipped. The
+evaluations come first: their scores on new donors and on a new study go on the card.
 """
 
 from __future__ import annotations
@@ -51,7 +56,9 @@ def main() -> None:
     """Train and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
+    parser.add_argument("--tested", type=Path, action="append", default=[], help="results to put on the card")
+    arguments = parser.parse_args()
+    folder = arguments.folder
     card = train(
         [folder / f"{name}.h5ad" for name in STUDIES],
         TARGET,
@@ -59,6 +66,7 @@ def main() -> None:
         donor="donor",
         label_map=folder / "label_to_cl.tsv",
         name="human-blood",
+        tested=arguments.tested,
         extra={key: value for key, value in CARD.items() if key != "description"},
         description=str(CARD["description"]),
         force=True,

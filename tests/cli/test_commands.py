@@ -29,7 +29,23 @@ def test_train_hands_everything_to_the_job(run, fake) -> None:
     job = fake("train", {"name": "model", "n_classes": 4})
     done = run(
         *("train", "a.h5ad", "b.h5ad", "--label", "cell_type", "--donor", "d", "--study", "s", "--label-map", "m.tsv"),
-        *("-o", "model", "--name", "mine", "--seed", 7, "--threads", 2, "--device", "cpu", "--force"),
+        *(
+            "-o",
+            "model",
+            "--name",
+            "mine",
+            "--tested",
+            "by-donor",
+            "--tested",
+            "by-study",
+            "--seed",
+            7,
+            "--threads",
+            2,
+            "--device",
+            "cpu",
+            "--force",
+        ),
     )
     assert (done.code, done.out) == (0, "model\n")
     (asked,) = job.asked
@@ -43,6 +59,7 @@ def test_train_hands_everything_to_the_job(run, fake) -> None:
         "label_map": Path("m.tsv"),
         "name": "mine",
         "description": "",
+        "tested": (Path("by-donor"), Path("by-study")),
         "seed": 7,
         "threads": 2,
         "device": "cpu",
@@ -146,7 +163,7 @@ def test_models_lists_and_shows_one(run, fake) -> None:
 
 
 def test_a_card_is_readable_and_cuts_long_lists(run, fake) -> None:
-    held_out = {"accuracy": {"value": 0.9, "low": np.float32(0.5)}}
+    held_out = {"accuracy": {"value": 0.9, "low": np.float32(0.5)}, "ece": {"value": 0.01, "low": 0.005, "high": None}}
     fake("models", {"genes": [f"g{i}" for i in range(5000)], "held_out": held_out, "rows": [{"a": 1}]}, name="card")
     assert run("models", "--card", "blood").out.splitlines() == [
         f"genes: {', '.join(f'g{i}' for i in range(40))} ... (5,000 in all)",
@@ -154,6 +171,7 @@ def test_a_card_is_readable_and_cuts_long_lists(run, fake) -> None:
         "  accuracy:",
         "    value: 0.9",
         "    low: 0.5",
+        "  ece: 0.010",
         "rows:",
         "  1:",
         "    a: 1",

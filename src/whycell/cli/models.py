@@ -54,11 +54,19 @@ def _cell(value: Any) -> str:
     return "" if value is None else " ".join(str(value).split())
 
 
+def _score(value: float | None, low: float | None, high: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3f}" + (f" ({low:.3f} to {high:.3f})" if low is not None and high is not None else "")
+
+
 def _lines(value: Any, indent: str = "") -> Iterator[str]:
     """A card as a person reads it: nested by indentation, and long lists cut short (--json has them whole)."""
     entries = value.items() if isinstance(value, dict) else enumerate(value, start=1)
     for name, each in entries:
-        if isinstance(each, dict) or (isinstance(each, list) and any(isinstance(e, (dict, list)) for e in each)):
+        if isinstance(each, dict) and set(each) == {"value", "low", "high"}:
+            yield f"{indent}{name}: {_score(**each)}"
+        elif isinstance(each, dict) or (isinstance(each, list) and any(isinstance(e, (dict, list)) for e in each)):
             yield f"{indent}{name}:"
             yield from _lines(each, indent + "  ")
         elif isinstance(each, list):

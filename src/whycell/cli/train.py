@@ -24,6 +24,10 @@ def train(
     description: Annotated[
         str, typer.Option("--description", metavar="TEXT", help="A sentence on the card: what it is for.")
     ] = "",
+    tested: Annotated[
+        list[Path] | None,
+        typer.Option("--tested", metavar="RESULTS", help="A folder that evaluate wrote: its scores on the card."),
+    ] = None,
     seed: options.Seed = 0,
     threads: options.Threads = 0,
     device: options.Device = options.DeviceName.auto,
@@ -42,6 +46,7 @@ def train(
     Example:
       whycell train ref.h5ad --label cell_type --donor donor_id -o model/
       whycell train a.h5ad b.h5ad --label cell_type --label-map map.tsv -o model/
+      whycell train ref.h5ad --label cell_type --donor donor_id --tested results/ -o model/
 
     From Python: whycell.CellTyper.
     """
@@ -57,6 +62,7 @@ def train(
             label_map=label_map,
             name=name,
             description=description,
+            tested=tuple(tested or ()),
             seed=seed,
             threads=threads,
             device=device.value,

@@ -10,6 +10,7 @@ from whycell.compute import Talk, n_threads
 from whycell.errors import LabelError, OutputError
 from whycell.jobs.record import write_run
 from whycell.jobs.references import References, load_references
+from whycell.jobs.tested_on import read_tested
 from whycell.knowledge.terms import Ontology
 
 __all__ = ["train"]
@@ -27,6 +28,7 @@ def train(
     label_map: Path | None = None,
     name: str | None = None,
     description: str = "",
+    tested: Sequence[Path] = (),
     extra: Mapping[str, Any] | None = None,
     seed: int = 0,
     threads: int = 0,
@@ -46,6 +48,8 @@ def train(
         See `jobs.references.load_references`.
     name, description
         What the card calls the model, and says of it; the folder's name where no name is given.
+    tested
+        Folders that ``whycell evaluate`` wrote, of the same files by donor and by study: their scores go on the card.
     extra
         More of the card, plain values: sources, licences, what the model does not know.
     seed, threads, device
@@ -84,6 +88,7 @@ def train(
         threads=threads,
         talk=talk,
     )
+    tables = read_tested(tested, fingerprints=loaded.fingerprints, talk=talk)
     rows = _usable(loaded, talk)
     obs = loaded.obs.iloc[rows]
     with threadpool_limits(limits=n_threads(threads)):
@@ -102,6 +107,7 @@ def train(
         name=name or output.name,
         description=description,
         **(extra or {}),
+        **tables,
         species=loaded.species,
         inputs=[
             {"file": Path(path).name, "fingerprint": value, "cells": loaded.n_cells[path]}

@@ -29,7 +29,10 @@ def card_parts(card: Mapping[str, Any], *, name: str = "unnamed model") -> dict[
 
     ``name`` is shown for a card that has none.
     """
-    used: set[str] = set()
+    used: set[str] = {"tested_how"}
+    tests = _tests(card)
+    if tests:
+        card = {k: v for k, v in card.items() if k != "tested_on"}
 
     def take(keys: tuple[str, ...]) -> Any:
         for key in keys:
@@ -41,8 +44,8 @@ def card_parts(card: Mapping[str, Any], *, name: str = "unnamed model") -> dict[
     parts = {
         "name": take(_NAME) or name,
         "about": take(_ABOUT),
-        "tested": take(_TESTED) or _tested(card),
-        "scores": score_tables(take(_SCORES)),
+        "tested": take(_TESTED) or _tested_on(tests) or _tested(card),
+        "scores": score_tables(_with_tests(take(_SCORES), tests)),
         "trained": _listing(take(_TRAINED)),
         "limits": [*(_lines(take(_LIMITS)) or []), *(_lines(take(("warnings",))) or [])],
         "classes": _classes(card),
@@ -71,6 +74,28 @@ def score_tables(scores: Any) -> dict[str, Any] | None:
     for split, values in splits.items():
         columns[words(split)] = [interval(values[m]) if m in values else DASH for m in metrics]
     return table(pd.DataFrame(columns))
+
+
+def _tests(card: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The tables of new donors and new studies, where ``tested_on`` holds such and not words."""
+    tests = card.get("tested_on")
+    if not isinstance(tests, Mapping) or not all(isinstance(scores, Mapping) for scores in tests.values()):
+        return {}
+    return {f"new {what}": scores for what, scores in tests.items() if scores}
+
+
+def _with_tests(scores: Any, tests: dict[str, Mapping[str, Any]]) -> Any:
+    return {**tests, **(scores if isinstance(scores, Mapping) else {})} if tests else scores
+
+
+def _tested_on(tests: dict[str, Mapping[str, Any]]) -> str | None:
+    right = {what: scores.get("accuracy") for what, scores in tests.items()}
+    found = [
+        f"{percent(score['value'])} of the cells of a {what}"
+        for what, score in right.items()
+        if isinstance(score, Mapping) and isinstance(score.get("value"), float)
+    ]
+    return f"It gave the right class to {' and to '.join(found)}, in turn left out of training." if found else None
 
 
 def _tested(card: Mapping[str, Any]) -> str | None:
