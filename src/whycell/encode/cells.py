@@ -72,6 +72,7 @@ class Encoder:
         gaps: Gaps,
         pattern: np.ndarray | None = None,
         counted: np.ndarray | None = None,
+        rows: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Coordinates of cells.
 
@@ -89,6 +90,8 @@ class Encoder:
         counted
             (n_patterns, n_genes) bool, the genes whose sum a cell is normalised by; ``None`` is those seen. With more
             counted than seen, a part of a cell is encoded as it lies in the whole.
+        rows
+            (n_cells,) int, which rows of ``values`` to encode, any of them any number of times; ``None`` is all.
 
         Returns
         -------
@@ -99,7 +102,9 @@ class Encoder:
         if not values.has_canonical_format:  # an element given twice would be taken for two genes
             values = values.copy()
             values.sum_duplicates()
-        n, n_directions = values.shape[0], self.directions.shape[1]
+        indptr = values.indptr.astype(np.int64, copy=False)
+        starts, stops = (indptr[:-1], indptr[1:]) if rows is None else (indptr[rows], indptr[rows + 1])
+        n, n_directions = len(starts), self.directions.shape[1]
         seen = np.ascontiguousarray(gaps.seen)
         columns = columns.astype(np.int32, copy=False)
         known = columns[columns >= 0]
@@ -114,7 +119,8 @@ class Encoder:
         coordinates = np.empty((n, n_directions), dtype=np.float32)
         facts = np.empty((n, 3), dtype=np.float64)
         encode_cells(
-            values.indptr.astype(np.int64, copy=False),
+            starts,
+            stops,
             values.indices.astype(np.int32, copy=False),
             values.data.astype(np.float32, copy=False),
             columns,

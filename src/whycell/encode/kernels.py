@@ -33,7 +33,8 @@ def compiled(function: Callable[..., Any]) -> Any:
 
 @compiled
 def encode_cells(
-    indptr: Any,
+    starts: Any,
+    stops: Any,
     indices: Any,
     data: Any,
     columns: Any,
@@ -58,9 +59,9 @@ def encode_cells(
     x_of = np.empty(n_genes + 8, dtype=np.float32)
     bits_of = x_of.view(np.int32)
     sums = np.empty(directions.shape[1], dtype=np.float32)
-    for c in range(len(indptr) - 1):
+    for c in range(len(starts)):
         p = pattern[c]
-        start, stop = indptr[c], indptr[c + 1]
+        start, stop = starts[c], stops[c]
         if way == PLAIN:
             n, total = _gather_plain(indices, data, start, stop, columns, touched, x_of)
         elif way == ONCE:

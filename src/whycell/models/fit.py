@@ -14,7 +14,7 @@ from whycell.models.nets.heads import Heads
 
 __all__ = ["train_heads"]
 
-_NEVER = -1e9  # log of a leaf that the label cannot mean
+_NEVER = -50.0  # log of a leaf that the label cannot mean; exp is ten times slower where it leaves its usual range
 
 
 def train_heads(
@@ -58,7 +58,7 @@ def train_heads(
     generator = torch.Generator().manual_seed(seed)
     n_inputs, n_outputs = lessons[0].views.shape[2], lessons[0].meanings.shape[1]
     heads = Heads(len(lessons), n_inputs, n_hidden, n_outputs, generator=generator).to(device)
-    views = [torch.as_tensor(lesson.views, device=device) for lesson in lessons]
+    views = [torch.as_tensor(lesson.views, device=device).flatten(0, 1) for lesson in lessons]
     meaning = [torch.as_tensor(lesson.meaning, device=device) for lesson in lessons]
     allowed = [
         torch.where(torch.as_tensor(lesson.meanings), 0.0, _NEVER).to(device=device, dtype=torch.float32)
@@ -75,11 +75,17 @@ def train_heads(
     with _one_core(), (talk or Talk()).progress("training", steps) as bar:
         for _ in range(steps):
             cells = [order.next() for order in orders]
-            seen = [torch.randint(len(v), (batch,), generator=generator) for v in views]
-            x = torch.stack([v[s.to(device), c.to(device)] for v, s, c in zip(views, seen, cells, strict=True)])
+            seen = [
+                torch.randint(len(v) // len(m), (batch,), generator=generator)
+                for v, m in zip(views, meaning, strict=True)
+            ]
+            at = [(s * len(m) + c).to(device) for s, c, m in zip(seen, cells, meaning, strict=True)]
+            x = torch.stack([v.index_select(0, a) for v, a in zip(views, at, strict=True)])
             log_p = torch.log_softmax(heads(x, masks.next()), dim=-1)
-            may = torch.stack([a[m[c.to(device)]] for a, m, c in zip(allowed, meaning, cells, strict=True)])
-            w = torch.stack([w[c.to(device)] for w, c in zip(weights, cells, strict=True)])
+            at = [c.to(device) for c in cells]
+            kinds = [m.index_select(0, c) for m, c in zip(meaning, at, strict=True)]
+            may = torch.stack([a.index_select(0, k) for a, k in zip(allowed, kinds, strict=True)])
+            w = torch.stack([w.index_select(0, c) for w, c in zip(weights, at, strict=True)])
             loss = -(torch.logsumexp(log_p + may, dim=-1) * w).mean(dim=1).sum()
             optimiser.zero_grad()
             loss.backward()

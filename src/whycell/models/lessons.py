@@ -1,7 +1,6 @@
 """One training of everything: the model proper, and one model for each fold that calibrates it, side by side.
 
-torch and scikit-learn are imported where they are used: they take seconds, and typing a file needs what is defined here
-and neither of them.
+torch is imported where it is used: it takes seconds, and typing a file needs what is defined here and no torch.
 """
 
 from __future__ import annotations
@@ -11,16 +10,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
+from threadpoolctl import threadpool_limits
 
-from whycell.compute import Talk
+from whycell.compute import Talk, n_threads
 from whycell.encode.cells import Encoder, Gaps
 from whycell.models.calibrate import Folds
-from whycell.models.views import chimeras, draw_gaps, views
+from whycell.models.projection import balance, learn_encoder
+from whycell.models.views import chimeras, draw_gaps, gene_modules, views
 
 __all__ = ["Cells", "Learned", "Lesson", "Recipe", "learn"]
 
 _MOST_FOR_NOVELTY = 8_000
 _KNOWN = 2_000
+_FIRST = 0.65  # share of the networks that one core trains while the other trains the rest and the doubters
 
 
 @dataclass(frozen=True)
@@ -166,30 +168,45 @@ def learn(
     """
     talk = talk or Talk()
     numbers = [int(k) for k in np.unique(folds.fold)]
-    groups = [cells, *(cells.rows(np.flatnonzero(folds.fold != k)) for k in numbers)]
-    rngs = [np.random.default_rng([seed, i]) for i in range(len(groups))]
-    prepared = [_prepare(group, recipe, rng) for group, rng in zip(groups, rngs, strict=True)]
-    width = min(encoder.directions.shape[1] for encoder, _, _ in prepared)
-    prepared = [(_narrow(encoder, width), unit, w) for encoder, unit, w in prepared]
+    rngs = [np.random.default_rng([seed, i]) for i in range(len(numbers) + 1)]
+
+    def begin(i: int) -> tuple[Cells, Encoder, float, np.ndarray]:
+        group = cells.rows(np.flatnonzero(folds.fold != numbers[i - 1])) if i else cells
+        return group, *_prepare(group, recipe, rngs[i])
+
+    def draw(i: int) -> tuple[np.ndarray, Lesson | None]:
+        group, encoder, _, _ = prepared[i]
+        seen = views(encoder, group.values, group.study, group.measured, shift=recipe.shift, rng=rngs[i])
+        return seen, _novelty_lesson(group, encoder, rngs[i]) if i in wanting else None
+
+    wanting = [0, 1, 2][: len(rngs)]
+    # One core a group, two groups at a time: BLAS on two cores is slower at matrices this narrow, some of it a hundred
+    # times, and the sums are then the same on any number of cores.
+    with threadpool_limits(1), ThreadPoolExecutor(min(2, n_threads())) as pool:
+        prepared = list(pool.map(begin, range(len(rngs))))
+        width = min(encoder.directions.shape[1] for _, encoder, _, _ in prepared)
+        prepared = [(group, _narrow(encoder, width), unit, w) for group, encoder, unit, w in prepared]
+        drawn = list(pool.map(draw, range(len(rngs))))
     lessons = []
-    for group, (encoder, _, weights), rng in zip(groups, prepared, rngs, strict=True):
-        seen = views(encoder, group.values, group.study, group.measured, shift=recipe.shift, rng=rng)
+    for (group, _, _, weights), (seen, _) in zip(prepared, drawn, strict=True):
         lessons += [Lesson(seen, group.kind, group.meanings, weights)] * recipe.n_members
-    wanting = [0, 1, 2][: len(groups)]
-    doubts = [_novelty_lesson(groups[i], prepared[i][0], rngs[i]) for i in wanting]
+    doubts = [lesson for _, lesson in drawn if lesson is not None]
     brief = replace(recipe, epochs=6.0, batch=2 * recipe.batch)
-    # Two trainings of small tensors, one core each: torch on two cores would spend its time handing work over.
+    # Two trainings of small tensors, one core each: torch on two cores would spend its time handing work over. The
+    # doubters are about a quarter of the work.
+    cut = max(1, round(_FIRST * len(lessons)))
     with ThreadPoolExecutor(2) as pool:
-        typing = pool.submit(_train, lessons, recipe, seed=seed, device=device, talk=talk)
+        first = pool.submit(_train, lessons[:cut], recipe, seed=seed, device=device, talk=talk)
+        second = pool.submit(_train, lessons[cut:], recipe, seed=seed + 2, device=device, talk=Talk())
         doubting = pool.submit(_train, doubts, brief, seed=seed + 1, device=device, talk=Talk())
-        heads, doubters = typing.result(), dict(zip(wanting, doubting.result(), strict=True))
+        heads = first.result() + second.result()
+        doubters = dict(zip(wanting, doubting.result(), strict=True))
     learned = []
-    for i, group in enumerate(groups):
+    for i, (group, encoder, unit, _) in enumerate(prepared):
         own = heads[i * recipe.n_members : (i + 1) * recipe.n_members]
         taught = group.leaves_taught
         for head in own:
             head["bias"] = np.where(taught, head["bias"], np.float32(-1e4)).astype(np.float32)
-        encoder, unit, _ = prepared[i]
         known = lessons[i * recipe.n_members].views[0]
         some = np.sort(rngs[i].permutation(len(known))[:_KNOWN])
         learned.append(
@@ -203,6 +220,8 @@ def learn(
 def _train(lessons: list[Lesson], recipe: Recipe, *, seed: int, device: str, talk: Talk) -> list[dict[str, np.ndarray]]:
     from whycell.models.fit import train_heads
 
+    if not lessons:
+        return []
     return train_heads(
         lessons,
         n_hidden=recipe.n_hidden,
@@ -219,8 +238,6 @@ def _train(lessons: list[Lesson], recipe: Recipe, *, seed: int, device: str, tal
 
 
 def _prepare(cells: Cells, recipe: Recipe, rng: np.random.Generator) -> tuple[Encoder, float, np.ndarray]:
-    from whycell.models.projection import balance, learn_encoder
-
     weights = balance(cells.study, cells.donor, cells.kind)
     encoder = learn_encoder(
         cells.values,
@@ -246,9 +263,10 @@ def _narrow(encoder: Encoder, width: int) -> Encoder:
 def _novelty_lesson(cells: Cells, encoder: Encoder, rng: np.random.Generator) -> Lesson:
     """Real cells against chimeras, as they are and through gaps."""
     n_cells = cells.values.shape[0]
-    some = cells.rows(np.sort(rng.permutation(n_cells)[:_MOST_FOR_NOVELTY]))
+    some = cells.rows(np.sort(rng.permutation(n_cells)[:_MOST_FOR_NOVELTY])) if n_cells > _MOST_FOR_NOVELTY else cells
     n = some.values.shape[0]
     columns = np.arange(some.values.shape[1], dtype=np.int32)
+    modules = gene_modules(encoder, rng=rng)
     both = []
     for share_hidden in ((0.0, 0.0), (0.0, 0.0), (0.0, 0.9)):
         gaps = draw_gaps(some.measured, share_hidden=share_hidden, shift=0.0, n_patterns=48, rng=rng)
@@ -261,11 +279,11 @@ def _novelty_lesson(cells: Cells, encoder: Encoder, rng: np.random.Generator) ->
                 some.measured,
                 some.kind,
                 n=n,
-                by_module=by_module,
+                modules=by,
                 share_hidden=share_hidden,
                 rng=rng,
             )
-            for by_module in (False, True)
+            for by in (np.arange(len(modules)), modules)
         ]
         both.append(np.concatenate([real, *made]))
     meaning = np.repeat([0, 1], [n, 2 * n])

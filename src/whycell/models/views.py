@@ -84,7 +84,7 @@ def chimeras(
     kind: np.ndarray,
     *,
     n: int,
-    by_module: bool,
+    modules: np.ndarray,
     share_hidden: tuple[float, float],
     rng: np.random.Generator,
 ) -> np.ndarray:
@@ -98,8 +98,8 @@ def chimeras(
         (n_cells,) int; partners are drawn from two kinds of one study, kinds equally likely.
     n
         How many.
-    by_module
-        Exchange whole modules of genes rather than single ones.
+    modules
+        (n_genes,) int; the genes of one module are exchanged together.
     share_hidden
         As in ``draw_gaps``.
 
@@ -111,17 +111,15 @@ def chimeras(
     columns = np.arange(n_genes, dtype=np.int32)
     first, second = _partners(study, kind, n, rng)
     taken = rng.uniform(0.2, 0.8, size=(_PATTERNS, 1))
-    if by_module:
-        modules = gene_modules(encoder, rng=rng)
-        from_first = (rng.random((_PATTERNS, modules.max() + 1)) < taken)[:, modules]
-    else:
-        from_first = rng.random((_PATTERNS, n_genes)) < taken
+    from_first = (rng.random((_PATTERNS, modules.max() + 1)) < taken)[:, modules]
     gaps = draw_gaps(measured, share_hidden=share_hidden, shift=0.0, n_patterns=_PATTERNS, rng=rng)
     both = np.tile(from_first, (len(measured), 1))
     pattern = study[first] * _PATTERNS + rng.integers(_PATTERNS, size=n)
-    half, _ = encoder.encode(values[first], columns, gaps=Gaps(gaps.seen & both), pattern=pattern, counted=gaps.seen)
-    rest, _ = encoder.encode(values[second], columns, gaps=Gaps(gaps.seen & ~both), pattern=pattern, counted=gaps.seen)
-    return half + rest
+    parts = [
+        encoder.encode(values, columns, gaps=Gaps(gaps.seen & which), pattern=pattern, counted=gaps.seen, rows=rows)[0]
+        for rows, which in ((first, both), (second, ~both))
+    ]
+    return parts[0] + parts[1]
 
 
 def _partners(study: np.ndarray, kind: np.ndarray, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
