@@ -78,7 +78,11 @@ class WandbLogger(CsvLogger):
             raise MissingExtraError(_missing("wandb")) from error
         super().__init__(folder)
         self._run: Any = wandb.init(
-            project="whycell", dir=str(folder), mode=os.environ.get("WANDB_MODE", "offline"), reinit="create_new"
+            project="whycell",
+            dir=str(folder),
+            mode=os.environ.get("WANDB_MODE", "offline"),
+            reinit="create_new",
+            settings=wandb.Settings(silent=True),
         )
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
@@ -107,4 +111,4 @@ def open_logger(name: str, folder: Path | str) -> CsvLogger:
 
 
 def _missing(package: str) -> str:
-    return f"the logger {package!r} needs the package {package}; install it with: pip install 'whycell[track]', or log to csv"
+    return f"the logger {package!r} needs the package {package}; pip install 'whycell[track]', or log to csv"
