@@ -1,5 +1,6 @@
 """One small model for all the tests of the room: synthetic counts of five kinds of blood cell, six donors."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,11 +22,11 @@ class Blood:
     donors: np.ndarray
 
 
-def draw(n: int, *, seed: int, donors: int = 6, n_genes: int = 150) -> Blood:
+def drawn(n: int, *, seed: int, donors: int = 6, n_genes: int = 150) -> Blood:
     """Cells of five kinds; the first two differ by little, and donors shift every gene a little."""
     fixed = np.random.default_rng(12)
     profiles = fixed.gamma(0.4, 1.0, (len(KINDS), n_genes)) + 0.02
-    profiles[1] = profiles[0] * np.exp(0.4 * fixed.standard_normal(n_genes))
+    profiles[1] = profiles[0] * np.exp(0.3 * fixed.standard_normal(n_genes))
     shifts = np.exp(0.2 * fixed.standard_normal((donors, n_genes)))
     rng = np.random.default_rng(seed)
     kind, donor = rng.integers(len(KINDS), size=n), rng.integers(donors, size=n)
@@ -41,14 +42,20 @@ def draw(n: int, *, seed: int, donors: int = 6, n_genes: int = 150) -> Blood:
 
 
 @pytest.fixture(scope="session")
+def draw() -> Callable[..., Blood]:
+    """``draw(n, seed=...)``: as many cells as wanted."""
+    return drawn
+
+
+@pytest.fixture(scope="session")
 def blood() -> Blood:
-    return draw(600, seed=1)
+    return drawn(600, seed=1)
 
 
 @pytest.fixture(scope="session")
 def others() -> Blood:
     """Other cells of the same donors and kinds."""
-    return draw(400, seed=2)
+    return drawn(400, seed=2)
 
 
 @pytest.fixture(scope="session")

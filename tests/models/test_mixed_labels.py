@@ -58,8 +58,9 @@ def accuracies(kang: Kang, test: list[str], coarse: list[str], *, n: int) -> tup
     return right(kang.terms), right(mixed), right(mixed, flat=True)
 
 
-def test_coarse_labels_of_half_the_donors_cost_next_to_nothing(blood, others) -> None:
+def test_coarse_labels_of_half_the_donors_cost_next_to_nothing(draw, others) -> None:
     """Synthetic cells: three of six donors know only "T cell" and a parent of "B cell"."""
+    blood = draw(1500, seed=1)
     coarse = dict(zip(blood.labels, blood.labels, strict=True))
     coarse |= {label: "T cell" for label in coarse if "T cell" in label}
     coarse |= {"B cell": "lymphocyte of B lineage"}
@@ -67,18 +68,18 @@ def test_coarse_labels_of_half_the_donors_cost_next_to_nothing(blood, others) ->
     mixed = np.where(half, [coarse[label] for label in blood.labels], blood.labels).astype(object)
     found = {}
     for name, labels, ids in (("full", blood.labels, None), ("mixed", mixed, None), ("flat", mixed, "none")):
-        typer = CellTyper(epochs=4, n_hidden=32)
+        typer = CellTyper()
         typer.fit(blood.X, labels, groups=blood.donors, label_ids=ids and dict.fromkeys(labels, ""))
         found[name] = (typer.predict(others.X) == others.labels).mean()
         if name == "mixed":
             assert set(typer.classes_) == set(blood.labels), "a coarse label is no class of its own"
-    assert found["mixed"] > found["full"] - 0.03
-    assert found["mixed"] > found["flat"] + 0.1
+    assert found["mixed"] > found["full"] - 0.04
+    assert found["mixed"] > found["flat"] + 0.15
 
 
 def test_kang_with_coarse_labels_for_half_of_the_donors(kang: Kang) -> None:
     order = kang.by_size
-    full, mixed, flat = accuracies(kang, [order[3], order[5]], [order[0], order[2], order[6]], n=5000)
+    full, mixed, flat = accuracies(kang, [order[3], order[5]], [order[0], order[2], order[6]], n=3000)
     assert full > 0.93
     assert mixed > full - 0.01
     assert mixed > flat

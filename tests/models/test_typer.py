@@ -16,7 +16,7 @@ from whycell.knowledge.terms import Ontology
 from whycell.models.answer import BLOCK
 from whycell.models.typer import CellTyper
 
-SMALL = CellTyper(epochs=2, n_hidden=16, n_members=1)
+SMALL = CellTyper(epochs=2)
 #: scipy decides at its import whether it takes other array libraries, so this one check needs a process of its own.
 OWN_PROCESS = "check_array_api_input"
 
@@ -50,7 +50,7 @@ def test_scikit_learn_with_arrays_of_other_libraries() -> None:
 
 
 def test_it_learns(typer, others) -> None:
-    assert (typer.predict(others.X) == others.labels).mean() > 0.9
+    assert (typer.predict(others.X) == others.labels).mean() > 0.85
     p = typer.predict_proba(others.X)
     np.testing.assert_allclose(p.sum(axis=1), 1)
     assert typer.classes_.tolist() == sorted(set(others.labels))
