@@ -28,8 +28,8 @@ __all__ = [
 CAUTION = 1.5
 #: Two studies are too few to choose a threshold and a temperature by; these stood best on three blood studies, each
 #: left out in turn.
-TWO_STUDIES_THRESHOLD = 0.85
-TWO_STUDIES_TEMPERATURE = 0.65
+TWO_STUDIES_THRESHOLD = 0.92
+TWO_STUDIES_TEMPERATURE = 0.6
 #: What the probability of a term is multiplied by where there are several studies and only one of them taught it: no
 #: other laboratory ever confirmed that the distinction holds outside that study.
 ONE_STUDY = 0.85
