@@ -129,6 +129,20 @@ def test_cells_like_nothing_seen_are_novel(typer, others) -> None:
     assert (typer.call(X)["flag"].str.contains("novel") == (novel > 0.5)).all()
 
 
+def test_cells_that_spend_their_counts_on_genes_the_model_does_not_read_are_not_called(blood, others) -> None:
+    """Of another tissue: seen through the model's genes alone they look like shallow cells of a known type."""
+    few = CellTyper(epochs=2, n_hidden=32, n_genes=80).fit(blood.X, blood.labels, genes=blood.genes)
+    unread = ~np.isin(blood.genes, few.answerer_.genes)
+    assert unread.sum() == 70
+    foreign = others.X[:50].toarray()
+    foreign[:, unread] = foreign[:, unread] * 100 + 5
+    calls = few.call(sp.csr_matrix(foreign), genes=others.genes)
+    assert (calls["call"] == "unknown").all()
+    assert (calls["novelty"] > 0.5).all()
+    known = few.call(others.X, genes=others.genes)
+    assert (known["novelty"] > 0.5).mean() < 0.1
+
+
 def test_shallow_cells_and_mixtures_are_flagged(typer, others) -> None:
     rng = np.random.default_rng(0)
     thin = others.X.copy()
