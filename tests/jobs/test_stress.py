@@ -89,6 +89,22 @@ def test_our_typer_refuses_what_a_person_would_be_refused_and_mends_what_would_b
     assert row.loc[("normalised_twice", 1.0), "refused"] == 0
 
 
+def test_half_of_the_names_shuffled_is_told_from_unlike_cells(references):
+    from whycell.jobs.fitting import fit_rows
+    from whycell.jobs.likeness import MOST_BURIED, likeness
+    from whycell.jobs.specs import Spec, build
+    from whycell.knowledge.terms import Ontology
+
+    model = fit_rows(build(Spec("whycell")), references, np.arange(240), ontology=Ontology.load())
+    answerer = model.typer.answerer_
+    halves = STRESSES["columns_mislabelled"][0](references.X, references.genes, 0.5, np.random.default_rng(0))
+    _, buried = likeness(halves.X, answerer.align(halves.genes), answerer)
+    alike, none = likeness(references.X[:80], answerer.align(references.genes), answerer)
+    assert alike > 0.9
+    assert none == 0 < MOST_BURIED < buried
+    assert likeness(references.X[:, :20], answerer.align(references.genes[:20]), answerer) == (1.0, 0.0)
+
+
 def test_a_model_too_sure_of_itself_is_named():
     table = pd.DataFrame(
         {"model": "m", "stress": ["none", "gene_dropout"], "level": [0.0, 0.9], "gap": [0.0, 0.2], "honest": [True, 0]}
