@@ -129,7 +129,8 @@ def test_kang_s_cd4_cells_get_the_fine_leaves_that_another_study_taught(coarse_a
     assert calls["call_term_id"].isin(below).mean() > 0.85
 
 
-@pytest.mark.xfail(reason="with two studies a term of one study needs p = 1: trust 0.85 against a threshold of 0.85")
-def test_kang_s_cd4_cells_get_fine_calls(coarse_and_fine) -> None:
+def test_what_one_study_of_two_taught_is_a_leaf_and_not_a_call(coarse_and_fine) -> None:
+    # A model of these two calls 13.5 % of Zheng's T cells off the branch; let fine calls through, it is over 15 %.
     _, calls = coarse_and_fine
-    assert calls["call_term_id"].isin([CD4_NAIVE, CD4_MEMORY]).mean() > 0.1
+    assert not calls["call_term_id"].isin([CD4_NAIVE, CD4_MEMORY]).any()
+    assert (calls["leaf_confidence"] > 0.9).mean() > 0.3

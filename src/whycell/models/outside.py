@@ -4,7 +4,8 @@ The model reads the genes that vary among its training cells. A liver cell spend
 hardly use; seen through the model's genes alone it would only look shallow. So the share of a cell's counts that falls
 on the model's genes is compared with what is usual for the genes that the file measures:
 
-    s = log( inside / (inside + outside) ) - log( usual inside / (usual inside + usual outside) ),   z = (s - centre) / width
+    s = log( inside / (inside + outside) ) - log( usual inside / (usual inside + usual outside) )
+    z = (s - centre) / width
 """
 
 from __future__ import annotations

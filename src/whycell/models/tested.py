@@ -183,7 +183,6 @@ def calibrate(
         folds,
     )
     order = np.argsort(held.rows[0], kind="stable")
-    rows = held.rows[0][order]
     probabilities = softmax(held.log_p[0][order] / temperatures[0])
     trust = _trust(cells, below)
     if folds.unit == "study" and folds.cautious:
