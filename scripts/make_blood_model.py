@@ -33,9 +33,9 @@ CARD = {
         "10x Genomics data sets: Creative Commons Attribution 4.0",
         "these weights: BSD-3-Clause, as the package",
     ],
-    "tested": "Table 'study': each of the three studies left out in turn, typed by this method trained on the other two. "
-    "Table 'donor': the eight donors of Kang left out in turn, this method trained on Kang alone. The threshold for two "
-    "studies was chosen on these same three, so the study table is somewhat hopeful.",
+    "tested": "Table 'study': each of the three studies left out in turn, typed by this method trained on the other "
+    "two. Table 'donor': the eight donors of Kang left out in turn, this method trained on Kang alone. The threshold "
+    "for two studies was chosen on these same three, so the study table is somewhat hopeful.",
     "does_not_know": [
         "granulocytes, erythrocytes, plasma cells, progenitors beyond those sorted by CD34, and any other tissue: such "
         "cells should show a high novelty, and their calls should not be used",

@@ -46,7 +46,7 @@ class Recipe:
     n_components: int = 50
     target: float = 1e4
     shift: float = 0.0
-    n_members: int = 2
+    n_members: int = 1
     n_hidden: int = 128
     dropout: float = 0.3
     weight_decay: float = 1e-2
@@ -164,7 +164,7 @@ def learn(
 
     Returns
     -------
-    The model, and by fold the model that did not see it. Only the first two folds carry a novelty head.
+    The model, and by fold the model that did not see it. Only the first fold, of studies the first two, carries a novelty head.
     """
     talk = talk or Talk()
     numbers = [int(k) for k in np.unique(folds.fold)]
@@ -179,7 +179,8 @@ def learn(
         seen = views(encoder, group.values, group.study, group.measured, shift=recipe.shift, rng=rngs[i])
         return seen, _novelty_lesson(group, encoder, rngs[i]) if i in wanting else None
 
-    wanting = [0, 1, 2][: len(rngs)]
+    # Two studies are unlike; the folds of donors are alike, and one tells what the evidence of known cells looks like.
+    wanting = list(range(len(rngs)))[: 3 if folds.unit == "study" else 2]
     # One core a group, two groups at a time: BLAS on two cores is slower at matrices this narrow, some of it a hundred
     # times, and the sums are then the same on any number of cores.
     with threadpool_limits(1), ThreadPoolExecutor(min(2, n_threads())) as pool:

@@ -65,7 +65,7 @@ class CellTyper(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         n_genes: int = 3000,
         n_components: int = 50,
         n_hidden: int = 128,
-        n_members: int = 2,
+        n_members: int = 1,
         epochs: float = 12,
         error: float = 0.05,
         normalise: str = "auto",
