@@ -164,7 +164,7 @@ def learn(
 
     Returns
     -------
-    The model, and by fold the model that did not see it. Only the first fold, of studies the first two, carries a novelty head.
+    The model, and by fold the model that did not see it. The first fold, of studies the first two, has a novelty head.
     """
     talk = talk or Talk()
     numbers = [int(k) for k in np.unique(folds.fold)]
