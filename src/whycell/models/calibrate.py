@@ -13,7 +13,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from whycell.models.forward import softmax
 
@@ -80,6 +79,8 @@ def fit_temperature(log_p: np.ndarray, meaning: np.ndarray) -> float:
     meaning
         (n_cells, n_leaves) bool, the leaves that the truth may be.
     """
+
+    from scipy.optimize import minimize_scalar  # a fifth of a second that typing a file need not wait for
 
     def loss(log_t: float) -> float:
         p = softmax(log_p / np.exp(log_t))

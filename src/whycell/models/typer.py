@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from threadpoolctl import threadpool_limits
 
 from whycell.compute import Talk
 from whycell.errors import DataError, GeneError
@@ -174,7 +175,8 @@ class CellTyper(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
         seed = int(rng.integers(2**31))
         learned, without = learn(cells, folds, recipe, seed=seed, device=_device(self.device), talk=talk)
-        held = predict_held_out(cells, folds, without, rng=rng)
+        with threadpool_limits(1):  # narrow matrices: BLAS on two cores costs more than it saves
+            held = predict_held_out(cells, folds, without, rng=rng)
         on_branch = _on_branch(labels, ids, cells.kind, space, ontology)
         calibration, held_p = calibrate(
             held,
