@@ -67,7 +67,7 @@ class CellTyper(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         n_components: int = 50,
         n_hidden: int = 128,
         n_members: int = 1,
-        epochs: float = 12,
+        epochs: float = 10,
         error: float = 0.05,
         normalise: str = "auto",
         random_state: int | None = 0,
