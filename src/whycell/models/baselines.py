@@ -8,6 +8,7 @@ mask it, and a coarse label is one more class beside its subtypes.
 from __future__ import annotations
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -24,7 +25,7 @@ __all__ = ["Baseline", "EstimatorBaseline", "KNearest", "Logistic", "Majority"]
 PER_CELL = 1e4
 
 
-class Baseline:
+class Baseline(ABC):
     """What the baselines share: genes lined up, log of counts per 10,000, back-off.
 
     Parameters
@@ -81,11 +82,11 @@ class Baseline:
         """Calls from probabilities that are known already, so that a cell is not asked for twice."""
         return self.backoff_.call(probabilities, threshold=self.threshold)
 
-    def _fit(self, X: sparse.csr_matrix, codes: np.ndarray) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _fit(self, X: sparse.csr_matrix, codes: np.ndarray) -> None: ...
 
-    def _proba(self, X: sparse.csr_matrix) -> np.ndarray:
-        raise NotImplementedError
+    @abstractmethod
+    def _proba(self, X: sparse.csr_matrix) -> np.ndarray: ...
 
     def _normalised(self, X: sparse.csr_matrix, genes: np.ndarray) -> sparse.csr_matrix:
         """(n, model genes) log1p of counts per 10,000 over the model's genes; a gene not measured is 0."""
@@ -129,8 +130,8 @@ class EstimatorBaseline(Baseline):
         super().__init__(threshold=threshold, seed=seed, threads=threads)
         self.n_genes = n_genes
 
-    def _estimator(self) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def _estimator(self) -> Any: ...
 
     def _columns(self, X: sparse.csr_matrix) -> np.ndarray:
         """The most variable genes, all of them where ``n_genes`` is not given."""

@@ -20,6 +20,7 @@ from whycell.knowledge.labels import map_labels
 from whycell.knowledge.terms import Ontology
 from whycell.models.answer import Answerer, Norms
 from whycell.models.calibrate import make_folds
+from whycell.models.card import make_card
 from whycell.models.leaves import LeafSpace, build_leaves
 from whycell.models.lessons import Cells, Recipe, learn
 from whycell.models.outside import OtherGenes
@@ -198,16 +199,24 @@ class CellTyper(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             norms=norms,
             other=OtherGenes.learn(values, gene_names, kept, study, seen),
         )
-        order = np.argsort(space.labels.astype(str), kind="stable")
-        self._order = order
-        by_text = {str(value): value for value in np.unique(original)}
-        self.classes_ = np.array([by_text[str(label)] for label in space.labels[order]])
-        if len(self.classes_) and self.classes_.dtype.kind not in "OUS":
-            self._order = np.argsort(np.array([by_text[str(label)] for label in space.labels]), kind="stable")
-            self.classes_ = np.array([by_text[str(label)] for label in space.labels[self._order]])
+        # As the person wrote them: numbers stay numbers, and are sorted as numbers.
+        as_given = {str(value): value for value in np.unique(original)}
+        named = np.array([as_given[str(label)] for label in space.labels])
+        self._order = np.argsort(named, kind="stable")
+        self.classes_ = named[self._order]
         self.genes_in_ = gene_names
-        self.about_ = _card(
-            self, cells, folds, calibration, space, labels, held_p, ids, study_names, donor_names, ontology
+        self.about_ = make_card(
+            parameters=self.get_params(),
+            cells=cells,
+            folds=folds,
+            calibration=calibration,
+            space=space,
+            labels=labels,
+            held_p=held_p,
+            ids=ids,
+            studies=study_names,
+            donors=donor_names,
+            release=ontology.release,
         )
         return self
 
@@ -319,34 +328,3 @@ def _on_branch(
             for node in space.nodes
         ]
     return out
-
-
-def _card(
-    typer: CellTyper,
-    cells: Cells,
-    folds: Any,
-    calibration: Any,
-    space: LeafSpace,
-    labels: np.ndarray,
-    held_p: np.ndarray,
-    ids: Mapping[str, str],
-    study_names: list[str],
-    donor_names: list[str],
-    ontology: Ontology,
-) -> dict[str, Any]:
-    """What a person should know of the model; plain values."""
-    from whycell.models.card import make_card
-
-    return make_card(
-        parameters=typer.get_params(),
-        cells=cells,
-        folds=folds,
-        calibration=calibration,
-        space=space,
-        labels=labels,
-        held_p=held_p,
-        ids=ids,
-        studies=study_names,
-        donors=donor_names,
-        release=ontology.release,
-    )
