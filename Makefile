@@ -15,7 +15,7 @@ test: lint
 lint: .venv/dev.stamp
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/mypy
 
-bench: .venv/dev.stamp
+bench: .venv/dev.stamp .venv/bench.stamp
 	set -e; for f in $(if $(NAME),bench/$(NAME).py,$(wildcard bench/[!_]*.py)); do $(BIN)/python $$f; done
 
 # CellTypist asks for a scikit-learn older than ours: it lives in an environment of its own.

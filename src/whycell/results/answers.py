@@ -1,7 +1,4 @@
-"""The shapes of our answers: frozen, plain arrays and plain types, readable years later without the model.
-
-``reports`` reads these and nothing else.
-"""
+"""Answers of the typer and of evaluations: findings, calls, scores."""
 
 from __future__ import annotations
 

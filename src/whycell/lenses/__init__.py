@@ -1,0 +1,16 @@
+"""Why: which inputs, which features, which training examples. A lens takes a callable and arrays, knows no model."""
+
+from importlib import import_module
+from typing import Any
+
+#: Where each public name lives; a module is loaded when its name is first asked for, so that no import is heavy.
+_HOMES: dict[str, str] = {}
+
+__all__: list[str] = []
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        msg = f"module 'whycell.lenses' has no attribute {name!r}; it has {', '.join(__all__)}"
+        raise AttributeError(msg)
+    return getattr(import_module(f"whycell.lenses.{_HOMES[name]}"), name)

@@ -1,0 +1,3 @@
+"""What many explanations say together."""
+
+__all__: list[str] = []
