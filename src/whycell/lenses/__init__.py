@@ -4,9 +4,27 @@ from importlib import import_module
 from typing import Any
 
 #: Where each public name lives; a module is loaded when its name is first asked for, so that no import is heavy.
-_HOMES: dict[str, str] = {}
+_HOMES: dict[str, str] = {
+    "HeadSettings": "many",
+    "ManyModels": "many",
+    "check_balance": "masks",
+    "draw_masks": "masks",
+    "fit_many": "many",
+    "models_needed": "masks",
+    "smallest_effect": "masks",
+    "train_many": "many",
+}
 
-__all__: list[str] = []
+__all__ = [
+    "HeadSettings",
+    "ManyModels",
+    "check_balance",
+    "draw_masks",
+    "fit_many",
+    "models_needed",
+    "smallest_effect",
+    "train_many",
+]
 
 
 def __getattr__(name: str) -> Any:

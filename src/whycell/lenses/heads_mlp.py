@@ -1,0 +1,138 @@
+"""Thousands of one-hidden-layer networks at once: batched matrix products over models, derivatives written by hand.
+
+    z = relu(x W1 + b1) W2 + b2,   cross-entropy,   SGD with momentum on mini-batches of each model's own subset
+
+Weights start as ``torch.nn.Linear`` starts them. A model passes through its subset in a random order, again in another
+order, and so on; all models take the same number of steps, ``round(epochs * mean subset / batch)``.
+"""
+
+# m - model, b - sample of a mini-batch, d - column of X, h - hidden unit, k - class
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+
+__all__ = ["MlpTrainer"]
+
+#: Models trained side by side: more use larger products, fewer stay in the processor's caches.
+TOGETHER = 250
+
+
+class MlpTrainer:
+    """Trains blocks of networks on subsets of one data set.
+
+    Parameters
+    ----------
+    X
+        (n, d) float32, its columns scaled to about one.
+    codes
+        (n,) class of each sample, 0..K-1.
+    n_classes
+        K.
+    hidden
+        Hidden units.
+    epochs, batch, rate, momentum, l2
+        Passes over the subset, samples of a mini-batch, learning rate (falls linearly to zero where ``decay``), share
+        of the last step kept, and weight decay.
+    device
+        See docs/parameters.md.
+    """
+
+    def __init__(
+        self,
+        X: np.ndarray,
+        codes: np.ndarray,
+        *,
+        n_classes: int,
+        hidden: int,
+        epochs: float,
+        batch: int,
+        rate: float,
+        momentum: float,
+        l2: float,
+        device: torch.device,
+    ) -> None:
+        self.X = torch.from_numpy(X).to(device)
+        self.onehot = torch.eye(n_classes, device=device)
+        self.codes = torch.from_numpy(codes.astype(np.int64)).to(device)
+        self.n_classes, self.hidden, self.epochs, self.batch = n_classes, hidden, epochs, batch
+        self.rate, self.momentum, self.l2 = rate, momentum, l2
+
+    def train(self, masks: np.ndarray, seed: int) -> tuple[np.ndarray, ...]:
+        """(m, n) bool -> ``W1`` (m, d, h), ``b1`` (m, 1, h), ``W2`` (m, h, k), ``b2`` (m, 1, k), float32."""
+        generator = torch.Generator().manual_seed(seed)
+        parts = []
+        for at in range(0, len(masks), TOGETHER):
+            weights = self._start(len(masks[at : at + TOGETHER]), generator)
+            order = int(torch.randint(2**62, (1,), generator=generator))
+            parts.append(self._train_together(weights, masks[at : at + TOGETHER], order))
+        return tuple(torch.cat([p[i] for p in parts]).cpu().numpy() for i in range(4))
+
+    def _start(self, m: int, generator: torch.Generator) -> list[torch.Tensor]:
+        d = self.X.shape[1]
+        shapes = ((m, d, self.hidden), (m, 1, self.hidden), (m, self.hidden, self.n_classes), (m, 1, self.n_classes))
+        widths = (d, d, self.hidden, self.hidden)
+        return [
+            ((torch.rand(shape, generator=generator) * 2 - 1) * width**-0.5).to(self.X.device)
+            for shape, width in zip(shapes, widths, strict=True)
+        ]
+
+    def _train_together(self, weights: list[torch.Tensor], masks: np.ndarray, seed: int) -> list[torch.Tensor]:
+        W1, b1, W2, b2 = weights
+        pace = [torch.zeros_like(w) for w in weights]
+        m, d = len(masks), self.X.shape[1]
+        own, sizes = members(masks)
+        states = np.random.default_rng(seed).integers(1, 2**63, m, dtype=np.uint64)
+        places = sizes.copy()
+        drawn = np.empty((m, self.batch), dtype=np.int64)
+        n_steps = max(1, round(self.epochs * float(sizes.mean()) / self.batch))
+        for _ in range(n_steps):
+            next_batch(own, sizes, places, states, drawn)
+            rows = torch.from_numpy(drawn).to(self.X.device).flatten()
+            x = self.X.index_select(0, rows).reshape(m, self.batch, d)
+            right = self.onehot.index_select(0, self.codes.index_select(0, rows)).reshape(m, self.batch, -1)
+            h = torch.baddbmm(b1, x, W1).relu_()
+            residual = torch.softmax(torch.baddbmm(b2, h, W2), dim=2)
+            residual -= right
+            residual /= self.batch
+            back = torch.bmm(residual, W2.mT)
+            back *= h > 0
+            slopes = (torch.bmm(x.mT, back), back.sum(1, keepdim=True), torch.bmm(h.mT, residual),
+                      residual.sum(1, keepdim=True))  # fmt: skip
+            for w, v, g in zip(weights, pace, slopes, strict=True):
+                if self.l2:
+                    g = g.add(w, alpha=self.l2)
+                v.mul_(self.momentum).add_(g)
+                w.sub_(v, alpha=self.rate)
+        return weights
+
+
+def members(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(m, n) bool -> (m, largest subset) the samples of each, padded with 0, and (m,) sizes."""
+    sizes = masks.sum(axis=1).astype(np.int64)
+    own = np.argsort(~masks, axis=1, kind="stable")[:, : max(1, int(sizes.max()))]
+    return np.ascontiguousarray(own, dtype=np.int32), sizes
+
+
+@numba.njit(nogil=True, cache=True)
+def next_batch(own: Any, sizes: Any, places: Any, states: Any, drawn: Any) -> None:
+    """The next samples of every model, in place: ``drawn`` (m, b). A subset used up is shuffled (Fisher-Yates)."""
+    m, b = drawn.shape
+    for k in range(m):
+        for i in range(b):
+            if places[k] >= sizes[k]:
+                x = states[k]
+                for j in range(sizes[k] - 1, 0, -1):
+                    x ^= x << np.uint64(13)
+                    x ^= x >> np.uint64(7)
+                    x ^= x << np.uint64(17)
+                    other = np.int64((x >> np.uint64(33)) % np.uint64(j + 1))
+                    own[k, j], own[k, other] = own[k, other], own[k, j]
+                states[k] = x
+                places[k] = 0
+            drawn[k, i] = own[k, places[k]]
+            places[k] += 1
