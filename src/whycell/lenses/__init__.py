@@ -13,6 +13,7 @@ _HOMES: dict[str, str] = {
     "models_needed": "masks",
     "smallest_effect": "masks",
     "train_many": "many",
+    "trak": "tracing",
 }
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "models_needed",
     "smallest_effect",
     "train_many",
+    "trak",
 ]
 
 
