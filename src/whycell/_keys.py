@@ -81,6 +81,18 @@ class ObsKeys:
     def cluster_confidence(self) -> str:
         return f"{self.key}_cluster_confidence"
 
+    @property
+    def rationale(self) -> str:
+        return f"{self.key}--rationale"
+
+    @property
+    def marker_gene_evidence(self) -> str:
+        return f"{self.key}--marker_gene_evidence"
+
+    def explained(self) -> tuple[str, str]:
+        """The columns that an explanation writes."""
+        return self.rationale, self.marker_gene_evidence
+
     def all(self) -> tuple[str, ...]:
         """Every column an annotation may write, in the order written."""
         return (

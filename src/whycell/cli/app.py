@@ -10,6 +10,7 @@ from whycell.cli.annotate import annotate
 from whycell.cli.compare import compare
 from whycell.cli.doctor import doctor
 from whycell.cli.evaluate import evaluate
+from whycell.cli.explain import explain
 from whycell.cli.manners import INTERRUPTED
 from whycell.cli.models import models
 from whycell.cli.project import project
@@ -54,7 +55,7 @@ def _whycell(
         print(context.get_help())
 
 
-for _command in (annotate, train, evaluate, compare, project, doctor, models):
+for _command in (annotate, explain, train, evaluate, compare, project, doctor, models):
     app.command(no_args_is_help=_command is not models)(_command)
 
 

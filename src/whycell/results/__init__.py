@@ -4,5 +4,6 @@
 """
 
 from whycell.results.answers import Annotation, Evaluation, Finding, TreeNode
+from whycell.results.explanation import Explanation, TopGenes, TypeGenes
 
-__all__ = ["Annotation", "Evaluation", "Finding", "TreeNode"]
+__all__ = ["Annotation", "Evaluation", "Explanation", "Finding", "TopGenes", "TreeNode", "TypeGenes"]
