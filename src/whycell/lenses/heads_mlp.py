@@ -16,10 +16,10 @@ import numba
 import numpy as np
 import torch
 
-__all__ = ["MlpTrainer"]
+__all__ = ["MlpTrainer", "members", "next_batch"]
 
-#: Models trained side by side: more use larger products, fewer stay in the processor's caches.
-TOGETHER = 250
+#: Models trained side by side: on a processor few enough to stay in its caches, on a graphics card enough to fill it.
+TOGETHER = {"cpu": 32, "cuda": 500}
 
 
 class MlpTrainer:
@@ -36,7 +36,7 @@ class MlpTrainer:
     hidden
         Hidden units.
     epochs, batch, rate, momentum, l2
-        Passes over the subset, samples of a mini-batch, learning rate (falls linearly to zero where ``decay``), share
+        Passes over the subset, samples of a mini-batch, learning rate, share
         of the last step kept, and weight decay.
     device
         See docs/parameters.md.
@@ -66,10 +66,11 @@ class MlpTrainer:
         """(m, n) bool -> ``W1`` (m, d, h), ``b1`` (m, 1, h), ``W2`` (m, h, k), ``b2`` (m, 1, k), float32."""
         generator = torch.Generator().manual_seed(seed)
         parts = []
-        for at in range(0, len(masks), TOGETHER):
-            weights = self._start(len(masks[at : at + TOGETHER]), generator)
+        together = TOGETHER.get(self.X.device.type, 32)
+        for at in range(0, len(masks), together):
+            weights = self._start(len(masks[at : at + together]), generator)
             order = int(torch.randint(2**62, (1,), generator=generator))
-            parts.append(self._train_together(weights, masks[at : at + TOGETHER], order))
+            parts.append(self._train_together(weights, masks[at : at + together], order))
         return tuple(torch.cat([p[i] for p in parts]).cpu().numpy() for i in range(4))
 
     def _start(self, m: int, generator: torch.Generator) -> list[torch.Tensor]:
