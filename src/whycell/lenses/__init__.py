@@ -5,6 +5,8 @@ from typing import Any
 
 #: Where each public name lives; a module is loaded when its name is first asked for, so that no import is heavy.
 _HOMES: dict[str, str] = {
+    "InputScores": "inputs",
+    "deeplift": "inputs",
     "HeadSettings": "many",
     "ManyModels": "many",
     "check_balance": "masks",
@@ -24,8 +26,10 @@ _HOMES: dict[str, str] = {
 
 __all__ = [
     "HeadSettings",
+    "InputScores",
     "ManyModels",
     "check_balance",
+    "deeplift",
     "draw_masks",
     "expected_gradients",
     "fit_many",

@@ -1,0 +1,295 @@
+"""DeepLIFT chunk by chunk: references paired with examples, one sweep for each chunk, means and spreads over references."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from whycell.errors import UsageError
+from whycell.lenses.engine import Multiplier, Pairs, Rule, Sweep
+from whycell.lenses.heads import Head, head_of, layer_value
+from whycell.lenses.inputs import InputScores
+from whycell.lenses.rules import rules_of
+from whycell.lenses.rules_elementwise import Rescale, RevealCancel
+from whycell.lenses.rules_linear import Moving, Scaling
+
+__all__ = ["attribute"]
+
+RULES = ("rescale", "reveal-cancel", "genomics")
+#: Bytes that the values of one chunk may take.
+BUDGET = 48 << 20
+
+
+def attribute(
+    module: nn.Module,
+    x: Any,
+    reference: Any,
+    *,
+    target: Any,
+    rule: str,
+    at: str | None,
+    neuron: tuple[str, Any] | None,
+    chunk: int | None,
+) -> InputScores:
+    """See :func:`whycell.lenses.inputs.deeplift`."""
+    if rule not in RULES:
+        msg = f"rule {rule!r}: wanted one of {', '.join(RULES)}"
+        raise UsageError(msg)
+    several = isinstance(x, tuple)
+    like = next((each for each in module.parameters() if each.is_floating_point()), None)
+    inputs = tuple(_tensor(each, like) for each in (x if several else (x,)))
+    if len({len(each) for each in inputs}) != 1 or not len(inputs[0]):
+        msg = f"inputs of {', '.join(str(len(each)) for each in inputs)} examples: wanted as many in each, at least one"
+        raise UsageError(msg)
+    references = _References(reference, inputs, several=several)
+    with torch.no_grad():
+        head = head_of(module, inputs, target, neuron)
+        plan = _Plan.of(head, rule, None if at is None else layer_value(head.tape, module, at))
+        found = _Work(plan, inputs, references, chunk).done()
+    return found.scores(rule, several=several and at is None)
+
+
+def _tensor(x: Any, like: Tensor | None) -> Tensor:
+    x = torch.as_tensor(x).detach()
+    kind = like.dtype if like is not None else (x.dtype if x.is_floating_point() else torch.float32)
+    return x.to(device=like.device if like is not None else x.device, dtype=kind)
+
+
+class _References:
+    """References in whatever form they were given: shared by all examples, or some for each."""
+
+    def __init__(self, given: Any, inputs: tuple[Tensor, ...], *, several: bool) -> None:
+        if callable(given):
+            given = given(inputs if several else inputs[0])
+        each = [None] * len(inputs) if given is None else (given if several else (given,))
+        if len(each) != len(inputs):
+            msg = f"references for {len(each)} inputs, {len(inputs)} inputs: wanted one for each, as a tuple"
+            raise UsageError(msg)
+        found = [_laid(r, x) for r, x in zip(each, inputs, strict=True)]
+        self.k = max(r.shape[1] for r in found)
+        self.shared = all(r.shape[0] == 1 for r in found)
+        if any(r.shape[1] not in (1, self.k) for r in found):
+            msg = f"references of {', '.join(str(r.shape[1]) for r in found)}: wanted as many for each input"
+            raise UsageError(msg)
+        self.tensors = [r.expand(r.shape[0], self.k, *r.shape[2:]) for r in found]
+
+    def rows(self, examples: slice, which: slice) -> list[Tensor]:
+        """(m, k', ...) of some examples; m is 1 where all share them."""
+        m = len(range(examples.start, examples.stop))
+        out = []
+        for r in self.tensors:
+            r = r[:, which]
+            if not self.shared:
+                r = r[examples] if len(r) > 1 else r.expand(m, *r.shape[1:])
+            out.append(r)
+        return out
+
+
+def _laid(reference: Any, x: Tensor) -> Tensor:
+    """(n or 1, k, ...) of one input's reference."""
+    sample, n = tuple(x.shape[1:]), len(x)
+    if reference is None:
+        return x.new_zeros(1, 1, *sample)
+    reference = torch.as_tensor(reference).detach().to(x)
+    shape = tuple(reference.shape)
+    if shape == (n, *sample):
+        return reference.unsqueeze(1)
+    if len(shape) == len(sample) + 2 and shape[0] in (1, n) and shape[2:] == sample:
+        return reference
+    if shape == sample:
+        return reference[None, None]
+    if shape[1:] == sample:
+        return reference[None]
+    words = ", ".join(map(str, sample))
+    msg = (
+        f"a reference of shape {shape} for inputs of shape {(n, *sample)}: wanted that shape, "
+        f"(k, {words}) for all, or ({n}, k, {words})"
+    )
+    raise UsageError(msg)
+
+
+@dataclass
+class _Plan:
+    """What does not change from chunk to chunk."""
+
+    head: Head
+    rules: dict[int, Rule]
+    stops: tuple[int, ...]
+    relevant: set[int]
+    keep: set[int]
+    needs_plus: set[int]
+
+    @classmethod
+    def of(cls, head: Head, rule: str, stop: int | None) -> _Plan:
+        tape = head.tape
+        stops = tape.inputs if stop is None else (stop,)
+        relevant = set(stops)
+        for step in tape.steps:
+            if not relevant.isdisjoint(step.inputs):
+                relevant.update(value for value in step.outputs if value in tape.depends)
+        rules = {
+            number: found
+            for number, found in rules_of(tape, rule).items()
+            if not relevant.isdisjoint(tape.steps[number].inputs)
+        }
+        needs_plus = _needing_parts(tape.steps, rules, tape.depends)
+        keep = {*tape.inputs, tape.output, *stops}
+        for number, found in rules.items():
+            step = tape.steps[number]
+            all_values = found.needs_values or needs_plus
+            keep.update(value for value in step.inputs if all_values or value not in tape.depends)
+            keep.update(value for value in step.outputs if all_values and value is not None)
+        return cls(head, rules, stops, relevant, keep, needs_plus)
+
+    def bytes_per_row(self) -> int:
+        """Of the values kept, and as much again for multipliers."""
+        tape = self.head.tape
+        sizes = [math.prod(tape.shapes[value]) // 2 for value in tape.batch if value in self.keep]
+        return 8 * max(sum(sizes), 1)
+
+
+def _needing_parts(steps: list[Any], rules: dict[int, Rule], depends: set[int]) -> set[int]:
+    """Values whose positive part a RevealCancel will ask for."""
+    needed: set[int] = set()
+    for number in sorted(rules, reverse=True):
+        step, rule = steps[number], rules[number]
+        passes = isinstance(rule, (Moving, Rescale, Scaling)) and not needed.isdisjoint(step.outputs)
+        if passes or isinstance(rule, RevealCancel):
+            needed.update(value for value in step.inputs if value in depends)
+    return needed
+
+
+class _Work:
+    """All chunks."""
+
+    def __init__(self, plan: _Plan, inputs: tuple[Tensor, ...], references: _References, chunk: int | None) -> None:
+        self.plan, self.inputs, self.references = plan, inputs, references
+        self.chunk = chunk if chunk else max(1, BUDGET // plan.bytes_per_row())
+        self.kept: Sweep | None = None
+
+    def done(self) -> _Found:
+        """Every example."""
+        found = _Found([])
+        for examples in self.examples():
+            found.add(self.some(examples))
+        return found
+
+    def examples(self) -> Iterator[slice]:
+        n = len(self.inputs[0])
+        size = max(1, self.chunk // self.references.k)
+        return (slice(start, min(start + size, n)) for start in range(0, n, size))
+
+    def some(self, examples: slice) -> _Mean:
+        k = self.references.k
+        size = min(k, self.chunk)
+        mean = _Mean()
+        for start in range(0, k, size):
+            mean.add(*self.piece(examples, slice(start, min(start + size, k))))
+        return mean
+
+    def piece(self, examples: slice, which: slice) -> Any:
+        plan, tape = self.plan, self.plan.head.tape
+        x = [each[examples] for each in self.inputs]
+        r = self.references.rows(examples, which)
+        n, k = len(x[0]), r[0].shape[1]
+        pairs = Pairs(n, k, lean=tape.lean, shared=self.references.shared)
+        sweep = Sweep(tape, pairs, plan.rules, plan.keep, plan.relevant, plan.stops, plan.needs_plus)
+        if not pairs.lean:
+            x = [each.repeat_interleave(k, 0) for each in x]
+            r = [each.expand(n, *each.shape[1:]) for each in r]
+        sweep.load(x, [each.flatten(0, 1) for each in r])
+        rows = torch.arange(examples.start, examples.stop)
+        if plan.needs_plus:
+            sweep.carry()
+        shape = sweep.shape(tape.output)
+        like = sweep.xs[tape.output]
+        multipliers = sweep.back({tape.output: plan.head.seed(rows.repeat_interleave(k), shape, like)})
+        parts = [self.contributions(sweep, value, multipliers.get(value)) for value in plan.stops]
+        y = plan.head.read(sweep.x_of(tape.output), rows.repeat_interleave(k)).view(n, k)
+        y0 = plan.head.read(sweep.r_of(tape.output), rows.repeat_interleave(k)).view(n, k)
+        return parts, y[:, 0], y0, sweep.lost
+
+    @staticmethod
+    def contributions(sweep: Sweep, value: int, m: Multiplier | None) -> Tensor:
+        """(n, k, ...) of one input or layer."""
+        pairs, axis = sweep.pairs, sweep.tape.batch[value][0]
+        if m is None:
+            out = sweep.xs[value].new_zeros(sweep.shape(value))
+        elif m.neg is None:
+            out = m.pos * sweep.delta(value)
+        else:
+            plus = sweep.plus_of(value)
+            out = m.pos * plus + m.neg * (sweep.delta(value) - plus)
+        return out.movedim(axis, 0).unflatten(0, (pairs.n, pairs.k))
+
+
+class _Mean:
+    """Contributions of some examples over their references, piece by piece."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.means: list[Tensor] = []
+        self.squares: list[Tensor] = []
+        self.y0s: list[Tensor] = []
+        self.lost: dict[str, Tensor] = {}
+
+    def add(self, parts: list[Tensor], y: Tensor, y0: Tensor, lost: dict[str, Tensor]) -> None:
+        k = y0.shape[1]
+        new = [part.mean(1) for part in parts]
+        spread = [(part - mean.unsqueeze(1)).square().sum(1) for part, mean in zip(parts, new, strict=True)]
+        if not self.count:
+            self.means, self.squares = new, spread
+        else:
+            share = k / (self.count + k)
+            for i, (mean, square) in enumerate(zip(new, spread, strict=True)):
+                gap = mean - self.means[i]
+                self.means[i] = self.means[i] + gap * share
+                self.squares[i] = self.squares[i] + square + gap.square() * (self.count * share)
+        self.count += k
+        self.y = y
+        self.y0s.append(y0)
+        for name, gap in lost.items():
+            self.lost[name] = self.lost.get(name, 0) + gap.view(len(y), k).sum(1)
+
+
+@dataclass
+class _Found:
+    """Examples that are done."""
+
+    parts: list[_Mean]
+
+    def add(self, part: _Mean) -> None:
+        self.parts.append(part)
+
+    def scores(self, rule: str, *, several: bool) -> InputScores:
+        """All as arrays."""
+        inputs = range(len(self.parts[0].means))
+        values = [torch.cat([part.means[i] for part in self.parts]) for i in inputs]
+        spread = [torch.cat([(part.squares[i] / part.count).sqrt() for part in self.parts]) for i in inputs]
+        y = torch.cat([part.y for part in self.parts])
+        y0 = torch.cat([torch.cat(part.y0s, 1).mean(1) for part in self.parts])
+        total = sum(each.flatten(1).sum(1) for each in values)
+        names = sorted({name for part in self.parts for name in part.lost})
+        lost = {
+            name: torch.cat([_loss(part, name) / part.count for part in self.parts]).cpu().numpy() for name in names
+        }
+        shown = [tuple(each.cpu().numpy() for each in group) for group in (values, spread)]
+        return InputScores(
+            values=shown[0] if several else shown[0][0],
+            residual=(y - y0 - total).cpu().numpy(),
+            spread=shown[1] if several else shown[1][0],
+            residual_by_layer=lost,
+            output=y.cpu().numpy(),
+            reference_output=y0.cpu().numpy(),
+            rule=rule,
+        )
+
+
+def _loss(part: _Mean, name: str) -> Tensor:
+    return part.lost.get(name, torch.zeros_like(part.y))

@@ -1,0 +1,335 @@
+"""One pass forward over a tape for the inputs, one for the references, and one pass back with multipliers.
+
+No automatic differentiation: every operation has a rule that turns the multipliers of what it wrote into the
+multipliers of what it read. Inputs are computed once for all their references, references once for all the inputs that
+share them; only multipliers exist for every pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from whycell.lenses.tape import Step, Tape
+
+__all__ = ["Multiplier", "Node", "Pairs", "Rule", "Sweep", "sum_to"]
+
+
+@dataclass
+class Multiplier:
+    """Of the positive and of the negative part of a difference; ``neg`` is None where both are the same."""
+
+    pos: Tensor
+    neg: Tensor | None = None
+
+    def __add__(self, other: Multiplier) -> Multiplier:
+        if self.neg is None and other.neg is None:
+            return Multiplier(self.pos + other.pos)
+        return Multiplier(self.pos + other.pos, self.negative + other.negative)
+
+    @property
+    def negative(self) -> Tensor:
+        """That of the negative part."""
+        return self.pos if self.neg is None else self.neg
+
+    def total(self, delta: Callable[[], Tensor]) -> Tensor:
+        """One multiplier for the whole difference, split by its sign."""
+        if self.neg is None:
+            return self.pos
+        d = delta()
+        return torch.where(d > 0, self.pos, torch.where(d < 0, self.neg, (self.pos + self.neg) / 2))
+
+
+@dataclass
+class Pairs:
+    """Which rows of the inputs' side and of the references' side belong together.
+
+    ``n`` examples, ``k`` references each. On a lean tape the inputs' side has n rows and the references' side n * k, or
+    k where all examples share them; otherwise both sides were given n * k rows.
+    """
+
+    n: int
+    k: int
+    lean: bool
+    shared: bool
+
+    @property
+    def rows(self) -> int:
+        """Number of pairs."""
+        return self.n * self.k
+
+    @property
+    def x_rows(self) -> int:
+        """Rows on the inputs' side."""
+        return self.n if self.lean else self.rows
+
+    @property
+    def r_rows(self) -> int:
+        """Rows on the references' side."""
+        return self.k if self.lean and self.shared else self.rows
+
+    def spread_x(self, x: Tensor, axis: int) -> Tensor:
+        """Inputs' side repeated to all pairs."""
+        if not self.lean or self.k == 1:
+            return x
+        shape = list(x.shape)
+        shape.insert(axis + 1, self.k)
+        return x.unsqueeze(axis + 1).expand(shape).flatten(axis, axis + 1)
+
+    def spread_r(self, r: Tensor, axis: int) -> Tensor:
+        """References' side repeated to all pairs."""
+        if not self.lean or not self.shared or self.n == 1:
+            return r
+        shape = list(r.shape)
+        shape.insert(axis, self.n)
+        return r.unsqueeze(axis).expand(shape).flatten(axis, axis + 1)
+
+    def split(self, x: Tensor, r: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+        """Both sides with examples and references as two axes, the one that is absent of length 1."""
+        if not self.lean:
+            return x, r
+        return x.unsqueeze(axis + 1), r.unflatten(axis, (-1, self.k))
+
+    def split_m(self, m: Tensor, axis: int) -> Tensor:
+        """A tensor of all pairs with the two axes of ``split``."""
+        return m.unflatten(axis, (self.n, self.k)) if self.lean else m
+
+    def join(self, m: Tensor, axis: int) -> Tensor:
+        """The two axes of ``split`` as one."""
+        return m.flatten(axis, axis + 1) if self.lean else m
+
+
+class Rule:
+    """How one operation hands multipliers back. A rule that only needs shapes says so, and the values are let go."""
+
+    needs_values = True
+
+    def back(self, node: Node, m: Sequence[Tensor | None]) -> list[Tensor | None]:
+        """Multipliers of the inputs from those of the outputs."""
+        raise NotImplementedError
+
+    def carries(self, node: Node) -> bool:
+        """Whether positive and negative parts of the input live on in the output (no rule: they are made anew)."""
+        return False
+
+    def plus(self, node: Node) -> Tensor:
+        """Positive part of the difference of the (only) output."""
+        raise NotImplementedError
+
+    def back_parts(self, node: Node, m: Multiplier) -> list[Multiplier | None]:
+        """``back``, for positive and negative parts apart."""
+        total = m.total(lambda: node.delta_out(0))
+        padded = [total, *[None] * (len(node.step.outputs) - 1)]
+        return [None if each is None else Multiplier(each) for each in self.back(node, padded)]
+
+
+@dataclass
+class Node:
+    """A step with the values of both sides: what a rule sees."""
+
+    step: Step
+    sweep: Sweep
+
+    def value(self, i: int) -> int:
+        """Number of the i-th input on the tape."""
+        return self.step.inputs[i]
+
+    def depends(self, i: int) -> bool:
+        """Whether the i-th tensor among the inputs changes with what is explained."""
+        return self.step.inputs[i] in self.sweep.depends
+
+    @property
+    def active(self) -> list[int]:
+        """The inputs that change."""
+        return [i for i in range(len(self.step.inputs)) if self.depends(i)]
+
+    def x(self, i: int) -> Tensor:
+        """i-th input on the inputs' side, one row a pair."""
+        return self.sweep.x_of(self.step.inputs[i])
+
+    def r(self, i: int) -> Tensor:
+        """i-th input on the references' side, one row a pair."""
+        return self.sweep.r_of(self.step.inputs[i])
+
+    def y(self, j: int = 0) -> Tensor:
+        """j-th output on the inputs' side."""
+        return self.sweep.x_of(self.out(j))
+
+    def y0(self, j: int = 0) -> Tensor:
+        """j-th output on the references' side."""
+        return self.sweep.r_of(self.out(j))
+
+    def out(self, j: int) -> int:
+        """Number of the j-th output on the tape."""
+        value = self.step.outputs[j]
+        if value is None:
+            msg = f"{self.step.kind} has no output {j}"
+            raise LookupError(msg)
+        return value
+
+    def delta(self, i: int) -> Tensor:
+        """Difference of the i-th input."""
+        return self.sweep.delta(self.step.inputs[i])
+
+    def delta_out(self, j: int) -> Tensor:
+        """Difference of the j-th output."""
+        return self.sweep.delta(self.out(j))
+
+    def plus(self, i: int) -> Tensor:
+        """Positive part of the difference of the i-th input."""
+        return self.sweep.plus_of(self.step.inputs[i])
+
+    def shape(self, i: int) -> tuple[int, ...]:
+        """Shape of the i-th input with one row a pair."""
+        return self.sweep.shape(self.step.inputs[i])
+
+    def arguments(self, tensors: Sequence[Any] | None = None) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Arguments of the operation, with ``tensors`` (or Nones) for its inputs."""
+        tensors = [None] * len(self.step.inputs) if tensors is None else tensors
+        return self.step.arguments(tensors, self.sweep.pairs.rows)
+
+    def argument(self, place: int, name: str, default: Any = None) -> Any:
+        """An argument that is no tensor, given by position or by name."""
+        args, kwargs = self.arguments()
+        if place < len(args):
+            return args[place]
+        return kwargs.get(name, default)
+
+    def run(self, tensors: Sequence[Any]) -> Any:
+        """The operation on other tensors, one row a pair."""
+        return self.step.run(tensors, self.sweep.pairs.rows)
+
+
+@dataclass
+class Sweep:
+    """Values of both sides for one chunk of pairs, and the way back."""
+
+    tape: Tape
+    pairs: Pairs
+    rules: dict[int, Rule]
+    keep: set[int]
+    relevant: set[int]
+    stops: tuple[int, ...]
+    needs_plus: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.depends = self.tape.depends
+        self.xs: dict[int, Tensor] = {}
+        self.rs: dict[int, Tensor] = {}
+        self.pluses: dict[int, Tensor] = {}
+        self.lost: dict[int, Tensor] = {}
+
+    def forward(self, inputs: Sequence[Tensor], rows: int) -> dict[int, Tensor]:
+        """Values of one side; those that no rule needs are let go as soon as nothing reads them any more."""
+        values: dict[int, Tensor] = dict(self.tape.constants)
+        values.update(zip(self.tape.inputs, inputs, strict=True))
+        for number, step in enumerate(self.tape.steps):
+            out = step.run([values[value] for value in step.inputs], rows)
+            outs = out if isinstance(out, (tuple, list)) else (out,)
+            for value, tensor in zip(step.outputs, outs, strict=True):
+                if value is not None:
+                    values[value] = tensor
+            for value in self.tape.last_reads[number]:
+                if value not in self.keep:
+                    values.pop(value, None)
+        return values
+
+    def load(self, x: Sequence[Tensor], r: Sequence[Tensor]) -> None:
+        """Compute both sides."""
+        self.xs = self.forward(x, self.pairs.x_rows)
+        self.rs = self.forward(r, self.pairs.r_rows)
+
+    def x_of(self, value: int) -> Tensor:
+        """A value of the inputs' side, one row a pair."""
+        axis = self.tape.batch.get(value)
+        return self.xs[value] if axis is None else self.pairs.spread_x(self.xs[value], axis[0])
+
+    def r_of(self, value: int) -> Tensor:
+        """A value of the references' side, one row a pair."""
+        axis = self.tape.batch.get(value)
+        return self.rs[value] if axis is None else self.pairs.spread_r(self.rs[value], axis[0])
+
+    def delta(self, value: int) -> Tensor:
+        """Input less reference, one row a pair."""
+        axis = self.tape.batch[value][0]
+        x, r = self.pairs.split(self.xs[value], self.rs[value], axis)
+        return self.pairs.join(x - r, axis)
+
+    def plus_of(self, value: int) -> Tensor:
+        """Positive part of a difference: as carried, or what is above zero."""
+        if value not in self.pluses:
+            self.pluses[value] = self.delta(value).clamp(min=0)
+        return self.pluses[value]
+
+    def shape(self, value: int) -> tuple[int, ...]:
+        """Shape of a value with one row a pair."""
+        shape = list(self.tape.shapes[value])
+        if value in self.tape.batch:
+            axis, times = self.tape.batch[value]
+            shape[axis] = times * self.pairs.rows
+        return tuple(shape)
+
+    def per_pair(self, terms: Tensor, value: int) -> Tensor:
+        """Sum of ``terms`` (of the shape of a value) for each pair."""
+        axis, times = self.tape.batch[value]
+        if times == 1:
+            return terms.movedim(axis, 0).reshape(self.pairs.rows, -1).sum(1)
+        return terms.sum().expand(self.pairs.rows) / self.pairs.rows
+
+    def to_pairs(self, share: Tensor, value: int) -> Tensor:
+        """A number for each pair, shaped to multiply a value."""
+        axis, times = self.tape.batch[value]
+        if times != 1:
+            return share.mean()
+        return share.reshape(-1, *[1] * (len(self.tape.shapes[value]) - axis - 1))
+
+    def note(self, step: Step, gap: Tensor) -> None:
+        """Keep what a step could not account for."""
+        name = f"{step.layer or 'network'} ({step.kind})"
+        self.lost[name] = self.lost.get(name, 0) + gap
+
+    def carry(self) -> None:
+        """Positive parts forward, where a rule will ask for them."""
+        for number, step in enumerate(self.tape.steps):
+            value = step.outputs[0]
+            if value not in self.needs_plus or number not in self.rules:
+                continue
+            node = Node(step, self)
+            if self.rules[number].carries(node):
+                self.pluses[value] = self.rules[number].plus(node)
+
+    def back(self, seeds: dict[int, Tensor]) -> dict[int, Multiplier]:
+        """Multipliers of every value that is still asked for at the end: inputs of the tape and stops."""
+        found = {value: Multiplier(seed) for value, seed in seeds.items()}
+        for number in range(len(self.tape.steps) - 1, -1, -1):
+            step = self.tape.steps[number]
+            if number not in self.rules or not any(value in found for value in step.outputs):
+                continue
+            for value, m in zip(step.inputs, self.step_back(number, step, found), strict=True):
+                if m is not None and value in self.relevant:
+                    found[value] = found[value] + m if value in found else m
+            for value in step.outputs:
+                if value is not None and value not in self.stops:
+                    found.pop(value, None)
+        return found
+
+    def step_back(self, number: int, step: Step, found: dict[int, Multiplier]) -> list[Multiplier | None]:
+        """Multipliers of the inputs of one step."""
+        node, rule = Node(step, self), self.rules[number]
+        ms = [None if value is None else found.get(value) for value in step.outputs]
+        if self.needs_plus and ms[0] is not None and all(m is None for m in ms[1:]):
+            return rule.back_parts(node, ms[0])
+        totals = [
+            None if m is None else m.total(lambda value=value: self.delta(value))
+            for m, value in zip(ms, step.outputs, strict=True)
+        ]
+        return [None if each is None else Multiplier(each) for each in rule.back(node, totals)]
+
+
+def sum_to(m: Tensor, shape: Sequence[int]) -> Tensor:
+    """Undo broadcasting: sum over the axes along which ``shape`` was repeated."""
+    return m.sum_to_size(tuple(shape)) if tuple(m.shape) != tuple(shape) else m
