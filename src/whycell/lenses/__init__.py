@@ -5,16 +5,17 @@ from typing import Any
 
 #: Where each public name lives; a module is loaded when its name is first asked for, so that no import is heavy.
 _HOMES: dict[str, str] = {
-    "InputScores": "inputs",
-    "deeplift": "inputs",
     "HeadSettings": "many",
+    "InputScores": "inputs",
     "ManyModels": "many",
     "check_balance": "masks",
+    "deeplift": "inputs",
     "draw_masks": "masks",
     "expected_gradients": "comparators",
     "fit_many": "many",
     "gradient": "comparators",
     "gradient_times_input": "comparators",
+    "hypothetical": "letters",
     "in_silico_perturbation": "perturbation",
     "integrated_gradients": "comparators",
     "models_needed": "masks",
@@ -35,6 +36,7 @@ __all__ = [
     "fit_many",
     "gradient",
     "gradient_times_input",
+    "hypothetical",
     "in_silico_perturbation",
     "integrated_gradients",
     "models_needed",

@@ -27,6 +27,7 @@ chunk
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,17 @@ from torch import Tensor, nn
 from whycell.lenses.asked import Asked, Collected, indices, parts, undisturbed
 from whycell.lenses.inputs import InputScores
 
-__all__ = ["expected_gradients", "gradient", "gradient_times_input", "integrated_gradients"]
+__all__ = [
+    "at_random",
+    "evenly",
+    "expected_gradients",
+    "gradient",
+    "gradient_times_input",
+    "integrated_gradients",
+    "mean_slopes",
+]
+
+Nodes = Callable[[int], tuple[np.ndarray, np.ndarray]]
 
 #: Examples whose paths are followed side by side.
 _BLOCK = 16
@@ -91,13 +102,8 @@ def integrated_gradients(
     steps
         Points on the way, with Gauss-Legendre weights. What so few points miss is in ``residual``.
     """
-    points, weights = np.polynomial.legendre.leggauss(steps)
-
-    def nodes(k: int) -> tuple[np.ndarray, np.ndarray]:
-        return np.tile((points + 1) / 2, (k, 1)), weights / 2
-
     asked = Asked(module, x, reference=reference, target=target)
-    return _along_paths(asked, nodes, simplex, chunk=chunk, rule="integrated gradients")
+    return _along_paths(asked, evenly(steps), simplex, chunk=chunk, rule="integrated gradients")
 
 
 def expected_gradients(
@@ -121,23 +127,34 @@ def expected_gradients(
         Random points for each example in all, shared out evenly among its references, at least one for each; those of
         one reference lie one in each of as many equal parts of the way. The points are the same for every example.
     """
+    asked = Asked(module, x, reference=reference, target=target)
+    return _along_paths(asked, at_random(draws, seed), simplex, chunk=chunk, rule="expected gradients")
+
+
+def evenly(steps: int) -> Nodes:
+    """Gauss-Legendre: for k references the (k, steps) points between 0 and 1, and their (steps,) weights."""
+    points, weights = np.polynomial.legendre.leggauss(steps)
+    return lambda k: (np.tile((points + 1) / 2, (k, 1)), weights / 2)
+
+
+def at_random(draws: int, seed: int) -> Nodes:
+    """``draws`` points in all, shared out evenly among k references; one at random in each part of the way."""
 
     def nodes(k: int) -> tuple[np.ndarray, np.ndarray]:
         each = max(1, draws // k)
         jitter = np.random.default_rng(seed).random((k, each))
         return (np.arange(each) + jitter) / each, np.full(each, 1 / each)
 
-    asked = Asked(module, x, reference=reference, target=target)
-    return _along_paths(asked, nodes, simplex, chunk=chunk, rule="expected gradients")
+    return nodes
 
 
-def _along_paths(asked: Asked, nodes: Any, simplex: int | None, *, chunk: int, rule: str) -> InputScores:
+def _along_paths(asked: Asked, nodes: Nodes, simplex: int | None, *, chunk: int, rule: str) -> InputScores:
     """Gradients averaged over points between reference and input: ``nodes(k)`` gives (k, s) points, (s,) weights."""
     found = Collected()
     with undisturbed(asked.module):
         for part in parts(asked.n, _BLOCK):
             rows, references = asked.rows(part), asked.references(part)
-            slopes = _mean_slopes(asked, rows, references, nodes(references.shape[1]), start=part.start, chunk=chunk)
+            slopes = mean_slopes(asked, rows, references, nodes(references.shape[1]), start=part.start, chunk=chunk)
             each = _corrected(asked, slopes, simplex).view(references.shape) * (rows[:, None] - references)
             found.add(
                 each,
@@ -147,10 +164,14 @@ def _along_paths(asked: Asked, nodes: Any, simplex: int | None, *, chunk: int, r
     return found.scores(asked, rule)
 
 
-def _mean_slopes(
+def mean_slopes(
     asked: Asked, rows: Tensor, references: Tensor, nodes: tuple[np.ndarray, np.ndarray], *, start: int, chunk: int
 ) -> Tensor:
-    """(m * k, p) weighted mean gradient between every example and each of its references."""
+    """(m * k, p) weighted mean gradient between every example and each of its references.
+
+    ``rows`` (m, p) and ``references`` (m, k, p) are those of the examples from ``start`` on; ``nodes`` the points on
+    the way and their weights, as :func:`evenly` and :func:`at_random` give them for k.
+    """
     points, weights = (torch.as_tensor(each).to(rows) for each in nodes)
     (m, k, p), s = references.shape, len(weights)
     slopes = torch.zeros(m * k, p, dtype=rows.dtype, device=rows.device)
