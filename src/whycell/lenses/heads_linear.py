@@ -22,9 +22,9 @@ __all__ = ["LinearTrainer"]
 #: Pairs of steps and gradient changes that L-BFGS remembers.
 MEMORY = 5
 MOST_STEPS = 60
-#: A model is done when the Newton decrement, g^T H^-1 g, is below this: its outputs then lie within a hundredth of
-#: their own uncertainty from the optimum.
-DECREMENT = 1e-3
+#: A model's next step is its last when the decrement, g^T H^-1 g, is below this: a tenth of the weights' own
+#: uncertainty from the optimum before that step, a few hundredths after it.
+DECREMENT = 1e-2
 #: Numbers of a tile of logits: what fits the second-level cache beside the weights.
 TILE = 300_000
 #: With more unknowns than this a model's preconditioner is one matrix for all classes (Boehning's bound).
@@ -54,13 +54,15 @@ class LinearTrainer:
         ones = np.ones((len(X), 1), dtype=np.float32)
         self.X = torch.from_numpy(np.hstack([X, ones])).to(device)
         self.classes = torch.from_numpy(codes.astype(np.int64)).to(device)
-        self.onehot = torch.nn.functional.one_hot(self.classes, n_classes).to(torch.float32)
         self.penalty = torch.full((self.X.shape[1], n_classes, 1), float(l2), device=device)
         self.penalty[-1] = 0.0
         self.penalty = self.penalty.reshape(-1, 1)
-        whole = torch.ones((1, len(X)), device=device)
+        whole = torch.ones((len(X), 1), device=device)
         nothing = torch.zeros(len(self.penalty), 1, device=device)
-        self.start = self._minimise(whole, nothing, self._inverse_curvature(nothing, 1.0))
+        self.shift = torch.zeros((len(X), 1), device=device)
+        known = self._loss_and_gradient(nothing, whole)
+        self.start = self._minimise(nothing, whole, known, inverse=self._inverse_curvature(nothing, 1.0))
+        self.shift = -(self.X @ self.start.reshape(-1, n_classes)).amax(1, keepdim=True)
         self._inverses: dict[float, torch.Tensor] = {}
 
     def train(self, masks: np.ndarray) -> np.ndarray:
@@ -69,7 +71,9 @@ class LinearTrainer:
         share = round(float(chosen.mean()), 2) or 0.01
         if share not in self._inverses:
             self._inverses[share] = self._inverse_curvature(self.start, share)
-        found = self._minimise(chosen, self.start.expand(-1, len(chosen)).contiguous(), self._inverses[share])
+        rows = chosen.T.contiguous()
+        start = self.start.expand(-1, len(chosen)).clone()
+        found = self._minimise(start, rows, self._at_start(rows), inverse=self._inverses[share])
         return found.T.reshape(len(chosen), self.X.shape[1], self.n_classes).cpu().numpy()
 
     def _inverse_curvature(self, weights: torch.Tensor, share: float) -> torch.Tensor:
@@ -99,45 +103,71 @@ class LinearTrainer:
         rows = max(16, TILE // (k * m))
         for at in range(0, len(self.X), rows):
             tile = slice(at, at + rows)
-            z = (self.X[tile] @ weights).reshape(-1, k, m)
-            z -= z.amax(1, keepdim=True)
-            right = (z * self.onehot[tile, :, None]).sum(1)
+            keep, own = masks[tile], self.classes[tile]
+            sample = torch.arange(len(own), device=own.device)
+            # Shifted by what the model of all samples says, not by each model's own maximum: one pass less, and a
+            # model so far from it that a number overflows has an infinite loss, hence its step is taken back.
+            z = torch.addmm(self.shift[tile], self.X[tile], weights).reshape(-1, k, m)
+            right = z[sample, own]
             residual = z.exp_()
-            total = residual.sum(1)
-            keep = masks[tile]
+            total = residual.sum(1).clamp_min_(1e-30)
             loss += ((total.log() - right) * keep).sum(0)
             residual *= (keep / total).unsqueeze(1)
-            residual -= self.onehot[tile, :, None] * keep.unsqueeze(1)
+            residual[sample, own] -= keep
             gradient.addmm_(self.X[tile].T, residual.reshape(-1, k * m))
         gradient = gradient.reshape(W.shape)
         gradient += self.penalty * W
         return loss, gradient
 
-    def _minimise(self, chosen: torch.Tensor, W: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:
-        """L-BFGS of all models side by side; ``chosen`` (m, n), ``W`` (d k, m). Models leave when they are done."""
+    def _at_start(self, masks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same at the common start: there the samples' gradients are shared, and masks (n, m) only add them up."""
+        start = self.start.reshape(-1, self.n_classes)
+        log_p = torch.log_softmax(self.X @ start, dim=1)
+        residual = log_p.exp()
+        sample = torch.arange(len(residual), device=residual.device)
+        loss = 0.5 * (self.penalty * self.start**2).sum() - log_p[sample, self.classes] @ masks
+        residual[sample, self.classes] -= 1
+        gradient = (self.penalty * self.start).expand(-1, masks.shape[1]).clone()
+        rows = max(16, 4 * TILE // len(gradient))
+        for at in range(0, len(self.X), rows):
+            tile = slice(at, at + rows)
+            products = (self.X[tile, :, None] * residual[tile, None, :]).reshape(-1, len(gradient))
+            gradient.addmm_(products.T, masks[tile])
+        return loss, gradient
+
+    def _minimise(
+        self,
+        W: torch.Tensor,
+        masks: torch.Tensor,
+        known: tuple[torch.Tensor, torch.Tensor],
+        *,
+        inverse: torch.Tensor,
+    ) -> torch.Tensor:
+        """L-BFGS of all models side by side, from ``W`` (d k, m) with its ``known`` losses and gradients.
+
+        Models leave when they are done. The last step is not checked: it is as short as the rounding of a loss.
+        """
         out = W.clone()
-        masks = chosen.T.contiguous()
         alive = torch.arange(W.shape[1], device=W.device)
-        loss, gradient = self._loss_and_gradient(W, masks)
+        loss, gradient = known
         history: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
         step = torch.ones_like(loss)
         for _ in range(MOST_STEPS):
             direction, decrement = _direction(gradient, history, inverse)
             done = decrement < DECREMENT
             if bool(done.any()):
-                out[:, alive[done]] = W[:, done]
+                out[:, alive[done]] = W[:, done] + direction[:, done]
                 if bool(done.all()):
                     return out
                 if float(done.float().mean()) > 0.1:
                     stay = ~done
-                    alive, loss, step, decrement = alive[stay], loss[stay], step[stay], decrement[stay]
+                    alive, loss, step = alive[stay], loss[stay], step[stay]
                     W, gradient, direction, masks = (t[:, stay] for t in (W, gradient, direction, masks))
                     history = [(s[:, stay], y[:, stay], r[stay]) for s, y, r in history]
             tried = W + step * direction
             new_loss, new_gradient = self._loss_and_gradient(tried, masks)
             slope = (gradient * direction).sum(0)
-            noise = 1e-6 * loss.abs()
-            good = new_loss <= loss + 1e-4 * step * slope + noise
+            good = new_loss <= loss + 1e-4 * step * slope + 1e-6 * loss.abs()
             change = torch.where(good, tried - W, 0.0)
             turned = torch.where(good, new_gradient - gradient, 0.0)
             curvature = (change * turned).sum(0)
