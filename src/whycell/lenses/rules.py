@@ -6,10 +6,11 @@ import torch
 
 from whycell.lenses.engine import Rule
 from whycell.lenses.fallback import PathIntegral
+from whycell.lenses.rules_choice import Copy, MaskedFill, Where
 from whycell.lenses.rules_elementwise import Add, BatchNorm, Divide, Multiply, Rescale, RevealCancel, Subtract
 from whycell.lenses.rules_linear import Convolution, Moving, Product, Reshaping
 from whycell.lenses.rules_norm import LayerNorm, LogSoftmax, LogSumExp, Softmax, VectorNorm
-from whycell.lenses.rules_pooling import MaxAlong, MaxPool
+from whycell.lenses.rules_pooling import Extreme, ExtremeOfTwo, MaxPool
 from whycell.lenses.tape import Step, Tape
 
 __all__ = ["rules_of"]
@@ -22,7 +23,7 @@ MOVING = """
     avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d _adaptive_avg_pool2d _adaptive_avg_pool3d im2col col2im
     upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d upsample_bilinear2d upsample_bicubic2d
     upsample_trilinear3d logit _upsample_bilinear2d_aa diagonal_copy diag_embed channel_shuffle rot90 unsqueeze squeeze
-    _upsample_nearest_exact1d _upsample_nearest_exact2d copy
+    _upsample_nearest_exact1d _upsample_nearest_exact2d embedding index gather _unsafe_index
 """
 RESHAPING = "view _unsafe_view reshape unsqueeze squeeze flatten _reshape_alias alias clone contiguous detach"
 
@@ -43,17 +44,26 @@ RULES: dict[str, Rule] = {
     "adaptive_max_pool2d": MaxPool(2),
     "adaptive_max_pool3d": MaxPool(3),
     "add": Add(),
+    "amax": Extreme(1),
+    "amin": Extreme(-1),
     "bmm": Product(),
+    "copy": Copy(),
     "convolution": Convolution(),
     "div": Divide(),
     "linalg_vector_norm": VectorNorm(),
     "logsumexp": LogSumExp(),
     "max_pool2d_with_indices": MaxPool(2),
     "max_pool3d_with_indices": MaxPool(3),
+    "masked_fill": MaskedFill(),
+    "max": Extreme(1),
+    "maximum": ExtremeOfTwo(1),
+    "min": Extreme(-1),
+    "minimum": ExtremeOfTwo(-1),
     "mm": Product(),
     "mul": Multiply(),
     "native_layer_norm": LayerNorm(),
     "sub": Subtract(),
+    "where": Where(),
 }
 _RESCALE, _REVEAL, _PATH = Rescale(), RevealCancel(), PathIntegral()
 _ACTIVATIONS = frozenset(ACTIVATIONS.split())
@@ -97,6 +107,8 @@ def _rule(step: Step, active: list[int], tape: Tape, rule: str, origin: dict[int
 def _fits(known: Rule, step: Step, active: list[int], tape: Tape) -> bool:
     """Whether the step is a case that the rule covers: weights constant, a norm of power two, and so on."""
     where = [i for i, value in enumerate(step.inputs) if value in tape.depends]
+    if isinstance(known, Moving) and step.kind in ("embedding", "index", "gather", "_unsafe_index", "index_select"):
+        return where == [0]  # places that depend on the input are no linear matter
     if isinstance(known, (BatchNorm, Convolution, LayerNorm, Softmax, LogSoftmax)) and where != [0]:
         return False
     if step.kind == "linalg_vector_norm":

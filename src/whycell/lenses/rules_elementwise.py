@@ -174,7 +174,7 @@ class BatchNorm(Scaling):
     """Batch normalisation in evaluation: a scale for each channel."""
 
     def factors(self, node: Node) -> list[Any]:
-        args, _ = node.arguments([node.step.leaves and i for i in range(len(node.step.inputs))])
+        args, _ = node.arguments(list(range(len(node.step.inputs))))
         # Places of the arguments hold the positions of the inputs, so that an absent weight is told from a present one.
         weight, variance, eps = args[1], args[4], args[-1]
         scale = (node.x(variance) + eps).rsqrt()

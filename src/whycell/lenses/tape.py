@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_map, tree_unflatten
 
 from whycell.errors import UsageError
 from whycell.lenses.decompositions import decomposed
@@ -123,8 +123,10 @@ class Tape:
 
 
 class _Recorder(TorchDispatchMode):
-    def __init__(self, watch: _Layers) -> None:
+    def __init__(self, watch: _Layers, *, functional: bool) -> None:
         super().__init__()
+        self.functional = functional
+        self.renamed: dict[int, tuple[Tensor, Tensor]] = {}
         self.steps: list[tuple[Any, tuple[Any, ...], dict[str, Any], Any, str]] = []
         self.watch = watch
         self.mutates = False
@@ -138,17 +140,56 @@ class _Recorder(TorchDispatchMode):
         if self.marking is not None:
             self.marks.append((self.marking, args[0]))
             return func(*args, **kwargs)
-        plain = decomposed(func)
+        plain = decomposed(func, args)
         if plain is not None:
             with self:
                 return plain(*args, **kwargs)
         if func.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd):
             with self:
                 return func.decompose(*args, **kwargs)
-        self.mutates |= func._schema.is_mutable
+        if func._schema.is_mutable:
+            self.mutates = True
+            return self.in_place(func, args, kwargs)
         out = func(*args, **kwargs)
         self.steps.append((func, args, kwargs, out, self.watch.current))
         return out
+
+    def in_place(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """torch's own composites write into their temporaries: recorded as if they made new ones."""
+        plain = _out_of_place(func)
+        if plain is None or not self.functional:
+            return func(*args, **kwargs)
+        new = plain(*args, **kwargs)
+        self.steps.append((plain, args, kwargs, new, self.watch.current))
+        if new.shape != args[0].shape:
+            self.keep_shape(args[0])
+        out = func(*args, **kwargs)
+        self.renamed[len(self.steps) - 1] = (out, new)
+        return out
+
+    def keep_shape(self, tensor: Tensor) -> None:
+        """A tensor is about to be turned in place: what was recorded of it keeps the shape that it had."""
+        old = tensor.detach()
+
+        def swap(value: Any) -> Any:
+            return old if value is tensor else value
+
+        self.steps = [
+            (func, *(tree_map(swap, part) for part in (args, kwargs, out)), layer)
+            for func, args, kwargs, out, layer in self.steps
+        ]
+        self.renamed = {number: (swap(written), swap(new)) for number, (written, new) in self.renamed.items()}
+
+
+def _out_of_place(func: Any) -> Any:
+    """The operation that gives a new tensor, with the same arguments: ``transpose.int`` for ``transpose_``."""
+    packet = getattr(aten, func.overloadpacket.__name__.removesuffix("_"), None)
+    wanted = [(each.name, str(each.type)) for each in func._schema.arguments]
+    for name in packet.overloads() if packet is not None else ():
+        found = getattr(packet, name)
+        if [(each.name, str(each.type)) for each in found._schema.arguments] == wanted:
+            return found
+    return None
 
 
 class _Layers:
@@ -201,6 +242,7 @@ class _Recording:
     inputs: tuple[Tensor, ...]
     output: Tensor
     marks: list[tuple[str, Tensor]]
+    renamed: dict[int, tuple[Tensor, Tensor]]
 
 
 @contextmanager
@@ -224,7 +266,7 @@ def _once(function: Callable[..., Any], module: nn.Module, inputs: tuple[Tensor,
     inputs = tuple(each.detach().clone() for each in inputs)
     for functional in (False, True):
         watch = _Layers(module)
-        recorder = _Recorder(watch)
+        recorder = _Recorder(watch, functional=functional)
         watch.recorder = recorder
         call = torch.func.functionalize(function, remove="mutations") if functional else function
         kept: list[Tensor] = []
@@ -239,9 +281,8 @@ def _once(function: Callable[..., Any], module: nn.Module, inputs: tuple[Tensor,
             recorder.marking = None
             kept.append(recorder.marks.pop()[1])
         if not recorder.mutates:
-            return _Recording(recorder.steps, inputs, kept[0], recorder.marks)
-    msg = "the network writes into its own parameters or buffers while it computes, which no explanation can follow"
-    raise UsageError(msg)
+            break
+    return _Recording(recorder.steps, inputs, kept[0], recorder.marks, recorder.renamed)
 
 
 def record(function: Callable[..., Any], module: nn.Module, inputs: tuple[Tensor, ...]) -> Tape:
@@ -258,7 +299,25 @@ def record(function: Callable[..., Any], module: nn.Module, inputs: tuple[Tensor
     """
     few = _once(function, module, tuple(_rows(each, FEW) for each in inputs))
     more = _once(function, module, tuple(_rows(each, MORE) for each in inputs))
-    return _Assembler(few, more).tape()
+    tape = _Assembler(few, more).tape()
+    _check(tape, more)
+    return tape
+
+
+def _check(tape: Tape, more: _Recording) -> None:
+    """The tape must give what the network gave."""
+    values = dict(tape.constants) | dict(zip(tape.inputs, more.inputs, strict=True))
+    for step in tape.steps:
+        out = step.run([values[value] for value in step.inputs], MORE)
+        outs = out if isinstance(out, (tuple, list)) else (out,)
+        values.update((v, t) for v, t in zip(step.outputs, outs, strict=True) if v is not None)
+    again, first = values[tape.output].double(), more.output.double()
+    scale = first[first.isfinite()].abs().max() if first.isfinite().any() else 1
+    if again.shape != first.shape or not torch.allclose(
+        again, first, rtol=1e-3, atol=1e-4 * float(scale), equal_nan=True
+    ):
+        msg = "the network writes into its own parameters, buffers or constants while it computes: wanted one that does not"
+        raise UsageError(msg)
 
 
 def _rows(x: Tensor, n: int) -> Tensor:
@@ -290,8 +349,11 @@ class _Assembler:
         inputs = tuple(self.number(a, b) for a, b in zip(self.few.inputs, self.more.inputs, strict=True))
         self.depends.update(inputs)
         self.changing.update(inputs)
-        for a, b in zip(self.few.steps, self.more.steps, strict=True):
+        for number, (a, b) in enumerate(zip(self.few.steps, self.more.steps, strict=True)):
             self.add(a, b)
+            if number in self.few.renamed:
+                written, new = self.few.renamed[number]
+                self.numbers[id(written)] = self.numbers[id(new)]
         output = self.number(self.few.output, self.more.output)
         marks: dict[str, list[int]] = {}
         for (name, a), (_, b) in zip(self.few.marks, self.more.marks, strict=True):
