@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,23 @@ from whycell.compute import Talk
 from whycell.data.cells import Cells, check_output, open_cells, write_annotation
 from whycell.data.doctor import Diagnosis, examine
 from whycell.errors import GroupError, OutputError, UsageError
+from whycell.jobs.explain_checks import Checked
 from whycell.jobs.explain_model import model_of
 from whycell.jobs.explain_pass import Found, Reading, explain_rows, fill_background
 from whycell.jobs.explain_references import REFERENCES, Background
+from whycell.jobs.explain_sample import for_map, put_to_the_test
 from whycell.jobs.explain_stream import Asked
 from whycell.jobs.explain_targets import AGAINST, RUNNER_UP, find_node
 from whycell.jobs.explain_text import evidence_of, rationales
 from whycell.jobs.likeness import columns_for
+from whycell.jobs.overview import cell_map
 from whycell.jobs.record import write_run
 from whycell.jobs.sides import write_text
 from whycell.knowledge.genes import symbol_of
+from whycell.knowledge.markers import markers_of, read_markers
+from whycell.knowledge.terms import Ontology
 from whycell.models.explaining import METHODS, Pipeline
+from whycell.models.leaves import LeafSpace
 from whycell.models.store import fingerprint
 from whycell.results import Explanation
 
@@ -34,6 +40,7 @@ __all__ = ["DEFAULT_METHOD", "DEFAULT_REFERENCE", "explain"]
 #: Chosen on the training donors of ``bench/deletion.py``.
 DEFAULT_METHOD, DEFAULT_REFERENCE = "rescale", "against"
 _DONOR_COLUMNS = ("donor_id", "donor")
+_SYMBOL_COLUMNS = ("feature_name", "gene_symbols", "gene_symbol", "symbol", "gene_name", "gene_names")
 _BULKY = ("model_genes", "space", "numbers", "label_map", "other_genes")
 
 
@@ -150,10 +157,15 @@ def explain(
         if not len(found.rows):
             msg = f"No cell of {cells.name} is called {of_type!r} or below it; there is nothing to explain."
             raise UsageError(msg)
+        known = _known_markers(found, answerer.space, markers, release=release)
+        tested = put_to_the_test(asked, reading, found, donors.codes, n=n_checked, seed=seed) if n_checked else None
         result = _result(
             found,
             asked,
             donors,
+            symbols=_symbols(asked, cells, str(diagnosis.where)),
+            markers=known,
+            checked=tested,
             provenance=_provenance(cells, diagnosis, asked, about, folder, key=key, seed=seed),
             card=about,
         )
@@ -161,7 +173,10 @@ def explain(
             columns_out = _obs_columns(result, cells, keys)
             uns = (f"{key}_explanation", result.provenance)
             write_annotation(cells, output, columns_out, uns=uns, force=force, inplace=inplace)
+        if report is not None:
+            result = _with_map(result, asked, reading, found, donors.codes, seed=seed)
         _write_sides(result, report=report, tsv=tsv)
+        _warn_of_failures(result, talk)
         place = output or (cells.path if inplace else None) or report or tsv
         if place is not None:
             write_run(
@@ -268,12 +283,45 @@ def _provenance(
     }
 
 
-def _result(
-    found: Found, asked: Asked, donors: _Donors, *, provenance: dict[str, Any], card: dict[str, Any]
-) -> Explanation:
+def _symbols(asked: Asked, cells: Cells, where: str) -> np.ndarray:
+    """(g,) names of the model's genes: approved symbols; where our table has none for an id, the file's own."""
     ids = asked.pipeline.genes.astype(str)
     symbols = np.array(symbol_of(ids.tolist()), dtype=object)
-    part = found.part
+    bare = symbols == ids
+    var = cells.var(where)
+    column = next((c for c in _SYMBOL_COLUMNS if c in var.columns), None)
+    if column is not None and bare.any():
+        of_gene = {int(g): str(name) for g, name in zip(asked.columns, var[column], strict=True) if g >= 0}
+        symbols[bare] = [of_gene.get(g) or symbols[g] for g in np.flatnonzero(bare).tolist()]
+    return symbols
+
+
+def _known_markers(found: Found, space: LeafSpace, own: Path | None, *, release: str) -> pd.DataFrame:
+    """Markers of the types called: the ontology's, and those of the user's file for the type or one above it."""
+    ontology = Ontology.load(release)
+    given = read_markers(own, ontology) if own is not None else ()
+    rows = []
+    for node in sorted({node for node, _ in found.tally.cells if node >= 0}):
+        term, name = str(space.nodes[node]), str(space.node_names[node])
+        above = ontology.ancestors(term) if ontology.is_live(term) else frozenset()
+        mine = [m for m in given if m.term_id in {term, name, *above}]
+        kept = {m.gene: m for m in (*markers_of(term, ontology), *mine)}
+        rows += [(name, gene, marker.name, marker.sign, marker.source) for gene, marker in kept.items()]
+    return pd.DataFrame(rows, columns=["type", "gene", "name", "sign", "source"])
+
+
+def _result(
+    found: Found,
+    asked: Asked,
+    donors: _Donors,
+    *,
+    symbols: np.ndarray,
+    markers: pd.DataFrame,
+    checked: tuple[np.ndarray, Checked] | None,
+    provenance: dict[str, Any],
+    card: dict[str, Any],
+) -> Explanation:
+    ids, part = asked.pipeline.genes.astype(str), found.part
     cells = part.cells.set_index(found.calls.index)
     cells.insert(0, "row", found.rows)
     for at, name in enumerate(("call", "call_term_id", "confidence", "leaf", "runner_up", "novelty", "flag"), start=1):
@@ -281,16 +329,16 @@ def _result(
     cells["rationale"] = rationales(cells, part.speaking_for, part.speaking_against, symbols)
     cells["evidence"] = evidence_of(part.speaking_for, symbols)
     measured = asked.pipeline.measured
-    markers = pd.DataFrame({"type": [], "gene": [], "sign": [], "source": []})
+    empty = pd.DataFrame()
     return Explanation(
         cells=cells,
         genes=pd.DataFrame({"id": ids, "symbol": symbols, "measured": measured}),
         speaking_for=part.speaking_for,
         speaking_against=part.speaking_against,
         by_type=found.tally.found(markers, ids, measured=measured, has_donors=donors.column is not None),
-        checks=pd.DataFrame(),
-        curves=pd.DataFrame(),
-        cell_checks=pd.DataFrame(),
+        checks=empty if checked is None else checked[1].of_types,
+        curves=empty if checked is None else checked[1].curves,
+        cell_checks=empty if checked is None else checked[1].of_cells.set_index(cells.index[checked[0]]),
         donors=None if donors.column is None else donors.names[donors.codes[found.rows]],
         map_rows=np.empty(0, dtype=np.int64),
         map_xy=np.zeros((0, 2), dtype=np.float32),
@@ -301,6 +349,25 @@ def _result(
         card={k: v for k, v in card.items() if k not in _BULKY},
         provenance=provenance,
     )
+
+
+def _with_map(
+    result: Explanation, asked: Asked, reading: Reading, found: Found, donor: np.ndarray, *, seed: int
+) -> Explanation:
+    drawn = for_map(asked, reading, found, donor, mean=result.by_type.mean, seed=seed)
+    method, xy = cell_map([drawn.coordinates], seed=seed, talk=reading.talk)
+    return replace(
+        result, map_rows=drawn.rows, map_xy=xy, map_method=method, map_genes=drawn.genes, map_values=drawn.values
+    )
+
+
+def _warn_of_failures(result: Explanation, talk: Talk) -> None:
+    failed = result.checks[~result.checks["passed"]]["type"].tolist() if len(result.checks) else []
+    if failed:
+        talk.warn(
+            f"the explanation fails its sanity check for {', '.join(failed)}: networks with shuffled weights are "
+            "explained much the same, so that it says little of what this model learned"
+        )
 
 
 def _obs_columns(result: Explanation, cells: Cells, keys: ObsKeys) -> pd.DataFrame:

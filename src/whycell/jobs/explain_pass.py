@@ -18,7 +18,7 @@ from whycell.jobs.explain_types import TypeTally
 from whycell.jobs.stream import Calls
 from whycell.models.answer import Answer, top_two
 
-__all__ = ["Found", "Reading", "explain_rows", "fill_background"]
+__all__ = ["Found", "Reading", "explain_rows", "fill_background", "some_answer"]
 
 _MOST_IN_BACKGROUND = 20_000
 Rows = tuple[np.ndarray, sp.csr_matrix]
@@ -83,8 +83,6 @@ def fill_background(asked: Asked, reading: Reading, donor: np.ndarray, *, seed: 
     donor
         (n_cells,) int.
     """
-    if asked.reference not in ("against", "others"):
-        return
     n = reading.cells.n_cells
     drawn = None
     if n > _MOST_IN_BACKGROUND:
@@ -125,7 +123,7 @@ def explain_rows(
         linear, answer = asked.answer(values, int(here[0]))
         if only is not None:
             kept = np.flatnonzero(_is_called(answer, only))
-            here, linear, answer = here[kept], linear[kept], _some(answer, kept)
+            here, linear, answer = here[kept], linear[kept], some_answer(answer, kept)
         if not len(here):
             return len(values.indptr) - 1, here, None, None
         return len(values.indptr) - 1, here, answer, asked.explain(linear, answer, donor[here])
@@ -158,6 +156,7 @@ def _is_called(answer: Answer, node: int) -> np.ndarray:
     return np.asarray(np.where(answer.node >= 0, inside, wanted[first]))
 
 
-def _some(answer: Answer, kept: np.ndarray) -> Answer:
+def some_answer(answer: Answer, kept: np.ndarray) -> Answer:
+    """The ``answer`` of some of its cells."""
     fields = ("probabilities", "node", "confidence", "novelty", "flag", "coordinates")
     return replace(answer, **{name: getattr(answer, name)[kept] for name in fields})

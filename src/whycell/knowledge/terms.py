@@ -25,7 +25,15 @@ from whycell.errors import FormatError, LabelError
 if TYPE_CHECKING:
     import scipy.sparse as sp
 
-__all__ = ["ROOT", "Ontology", "Term", "ancestor_sets", "available_releases", "closure_matrix"]
+__all__ = [
+    "ROOT",
+    "Ontology",
+    "Term",
+    "ancestor_sets",
+    "available_releases",
+    "closure_matrix",
+    "definitions_of",
+]
 
 ROOT = "CL:0000000"
 
@@ -327,12 +335,25 @@ def _folder() -> Path:
 
 @cache
 def _load(release: str) -> Ontology:
+    return Ontology({id_: _term(id_, r) for id_, r in _records(release).items()}, release=release)
+
+
+@cache
+def definitions_of(release: str) -> dict[str, dict[str, Any]]:
+    """What a ``release`` says in words of every term: ``label``, ``synonyms`` and ``description``, each where it has
+    one."""
+    said = ("label", "synonyms", "description")
+    return {id_: {key: record[key] for key in said if key in record} for id_, record in _records(release).items()}
+
+
+@cache
+def _records(release: str) -> dict[str, dict[str, Any]]:
     import zstandard
 
     path = _folder() / f"{_PREFIX}{release}{_SUFFIX}"
     with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as stream:
         records: dict[str, dict[str, Any]] = json.loads(stream.read())
-    return Ontology({id_: _term(id_, r) for id_, r in records.items() if id_.startswith("CL:")}, release=release)
+    return {id_: record for id_, record in records.items() if id_.startswith("CL:")}
 
 
 def _term(id_: str, record: Mapping[str, Any]) -> Term:

@@ -11,7 +11,8 @@ Rules, for Δ = value - value at the reference (Shrikumar, Greenside and Kundaje
 
 linear       m_in = W m_out
 product u·v  Δ(uv) = ½ Δu (v + v⁰) + ½ (u + u⁰) Δv, so that LayerNorm, centred values times 1/σ, loses nothing
-GELU, 1/σ, exp, log    m = Δout / Δin, and the derivative at the reference where Δin vanishes
+GELU, 1/σ    m = Δout / Δin (Rescale), and the derivative at the reference where Δin vanishes; or RevealCancel
+logsumexp    m_k = L_k / ΣL, with L the logarithmic mean (p - q) / log(p / q) of the softmax p and the reference's q
 
 Summed over its inputs, multiplier times difference is the difference of f, whatever the network.
 """
@@ -178,15 +179,13 @@ def _of_contrast(
 
 
 def _of_log_sum(z: np.ndarray, at: np.ndarray, leaves: np.ndarray) -> np.ndarray:
-    """Multipliers of log(sum(exp)) by Rescale at the exponentials and at the logarithm."""
-    hidden = np.where(leaves, 0.0, -np.inf)
-    top = np.maximum(z + hidden, at + hidden).max(axis=1, keepdims=True)
-    here, there = np.exp(z + hidden - top), np.exp(np.maximum(at + hidden - top, -700.0)) * leaves
-    total, total_at = here.sum(axis=1, keepdims=True), there.sum(axis=1, keepdims=True)
-    total = np.maximum(total, np.exp(-700.0))
-    outer = _quotient(np.log(total) - np.log(total_at), total - total_at, 1.0 / total_at)
-    several = outer * _quotient(here - there, z - at, there)
-    return np.where(leaves.sum(axis=1, keepdims=True) == 1, leaves.astype(np.float64), several)
+    """Multipliers of log(sum(exp)): logarithmic means of the softmax within the leaves, here and at the reference."""
+    here, there = (np.where(leaves, logits, -np.inf) for logits in (z, at))
+    log_p, log_q = (logits - _log_sum(logits, leaves)[:, None] for logits in (here, there))
+    p, q = np.exp(log_p), np.exp(log_q)
+    change = np.where(leaves, log_p, 0.0) - np.where(leaves, log_q, 0.0)
+    means = _quotient(p - q, change, q)
+    return np.asarray(means / means.sum(axis=1, keepdims=True))
 
 
 def _log_sum(z: np.ndarray, leaves: np.ndarray) -> np.ndarray:
