@@ -28,6 +28,10 @@ def train(
         list[Path] | None,
         typer.Option("--tested", metavar="RESULTS", help="A folder that evaluate wrote: its scores on the card."),
     ] = None,
+    drop: Annotated[
+        Path | None,
+        typer.Option("--drop", metavar="TSV", help="Table that audit wrote: cells marked drop are left out."),
+    ] = None,
     seed: options.Seed = 0,
     threads: options.Threads = 0,
     device: options.Device = options.DeviceName.auto,
@@ -47,6 +51,7 @@ def train(
       whycell train ref.h5ad --label cell_type --donor donor_id -o model/
       whycell train a.h5ad b.h5ad --label cell_type --label-map map.tsv -o model/
       whycell train ref.h5ad --label cell_type --donor donor_id --tested results/ -o model/
+      whycell train ref.h5ad --label cell_type --donor donor_id --drop audit.tsv -o model/
 
     From Python: whycell.CellTyper.
     """
@@ -63,6 +68,7 @@ def train(
             name=name,
             description=description,
             tested=tuple(tested or ()),
+            drop=drop,
             seed=seed,
             threads=threads,
             device=device.value,

@@ -20,7 +20,7 @@ from whycell.errors import GroupError, LabelError, UsageError
 from whycell.knowledge.labels import LabelMap, map_labels, read_label_map
 from whycell.knowledge.terms import Ontology
 
-__all__ = ["References", "load_references"]
+__all__ = ["References", "file_names", "load_references"]
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,14 @@ class References:
         return np.asarray(named & self.obs["is_primary_data"].to_numpy())
 
 
+def file_names(paths: Sequence[str | Path]) -> list[str]:
+    """How an audit names each file: by its own name where no other of ``paths`` has it, else by its whole path."""
+    own = [Path(path).name for path in paths]
+    return [name if own.count(name) == 1 else str(path) for name, path in zip(own, paths, strict=True)]
+
+
 def load_references(
-    paths: Sequence[Path],
+    paths: Sequence[Any],
     *,
     label: str,
     donor: str | None = None,
@@ -84,7 +90,7 @@ def load_references(
     Parameters
     ----------
     paths
-        Files, each a study of its own, named like the file, unless ``study`` names a column.
+        Files, each a study of its own, named like the file, unless ``study`` names a column. An AnnData counts as one.
     label, donor, study
         Columns of obs. A file without the donor or study column, beside others that have it, counts as one.
     label_map
@@ -104,7 +110,7 @@ def load_references(
         A file is given twice.
     """
     talk, ontology = talk or Talk(), ontology or Ontology.load()
-    names = _names([Path(path) for path in paths])
+    names = _names(paths)
     parts = [
         _read(path, name, label, donor, study, several=len(names) > 1, threads=threads, talk=talk)
         for name, path in names.items()
@@ -135,15 +141,15 @@ def load_references(
         measured=measured,
         obs=obs,
         labels=labels,
-        fingerprints={str(part.path): part.fingerprint for part in parts},
-        n_cells={str(part.path): len(part.obs) for part in parts},
+        fingerprints={part.shown: part.fingerprint for part in parts},
+        n_cells={part.shown: len(part.obs) for part in parts},
         species=species.pop(),
     )
 
 
 @dataclass(frozen=True)
 class _Part:
-    path: Path
+    path: Any
     values: sp.csr_matrix
     genes: np.ndarray
     obs: pd.DataFrame
@@ -152,9 +158,16 @@ class _Part:
     has_donor: bool
     has_study: bool
 
+    @property
+    def shown(self) -> str:
+        return str(self.path) if isinstance(self.path, (str, Path)) else "AnnData"
 
-def _names(paths: Sequence[Path]) -> dict[str, Path]:
+
+def _names(given: Sequence[Any]) -> dict[str, Any]:
     """A name for each file: its own, with its folder's where two are alike, with a number where those are too."""
+    if len(given) == 1 and not isinstance(given[0], (str, Path)):
+        return {"AnnData": given[0]}
+    paths = [Path(path) for path in given]
     stems = [path.stem for path in paths]
     longer = [
         stem if stems.count(stem) == 1 else f"{path.parent.name}/{stem}"
@@ -185,12 +198,13 @@ def _examine(cells: Cells) -> Diagnosis:
 
 
 def _read(
-    path: Path, name: str, label: str, donor: str | None, study: str | None, *, several: bool, threads: int, talk: Talk
+    path: Any, name: str, label: str, donor: str | None, study: str | None, *, several: bool, threads: int, talk: Talk
 ) -> _Part:
     with open_cells(path) as cells:
         diagnosis = _examine(cells)
         if label not in cells.obs_columns:
-            msg = f"{path} has no column {label!r} of labels in obs; it has: {', '.join(cells.obs_columns) or 'none'}."
+            held = ", ".join(cells.obs_columns) or "none"
+            msg = f"{cells.path or cells.name} has no column {label!r} of labels in obs; it has: {held}."
             raise LabelError(msg)
         wanted = [name for name in (label, donor, study, "is_primary_data") if name in cells.obs_columns]
         raw = cells.obs(list(dict.fromkeys(str(name) for name in wanted)))

@@ -8,6 +8,7 @@ from typing import Any
 
 from whycell.compute import Talk, n_threads
 from whycell.errors import LabelError, OutputError
+from whycell.jobs.dropping import Dropped, read_drop
 from whycell.jobs.record import write_run
 from whycell.jobs.references import References, load_references
 from whycell.jobs.tested_on import read_tested
@@ -29,6 +30,7 @@ def train(
     name: str | None = None,
     description: str = "",
     tested: Sequence[Path] = (),
+    drop: Path | None = None,
     extra: Mapping[str, Any] | None = None,
     seed: int = 0,
     threads: int = 0,
@@ -50,6 +52,8 @@ def train(
         What the card calls the model, and says of it; the folder's name where no name is given.
     tested
         Folders that ``whycell evaluate`` wrote, of the same files by donor and by study: their scores go on the card.
+    drop
+        Table that ``whycell audit`` wrote: cells whose ``drop`` is yes teach nothing.
     extra
         More of the card, plain values: sources, licences, what the model does not know.
     seed, threads, device
@@ -89,7 +93,8 @@ def train(
         talk=talk,
     )
     tables = read_tested(tested, fingerprints=loaded.fingerprints, talk=talk)
-    rows = _usable(loaded, talk)
+    dropped = read_drop(drop, loaded) if drop else None
+    rows = _usable(loaded, dropped, talk)
     obs = loaded.obs.iloc[rows]
     with threadpool_limits(limits=n_threads(threads)):
         typer = CellTyper(random_state=seed, device=device, normalise="cp10k").fit(
@@ -115,26 +120,33 @@ def train(
         ],
         label_map=loaded.labels.frame().to_dict("records"),
         cells_left_out=int(len(loaded.obs) - len(rows)),
+        **({"dropped": dropped.record} if dropped else {}),
         seed=seed,
     )
     typer.save(output, force=force)
     write_run(
         output,
         "train",
-        inputs=loaded.fingerprints,
+        inputs=loaded.fingerprints | (dropped.fingerprint if dropped else {}),
         seed=seed,
-        parameters={"label": label, "donor": donor, "study": study, "label_map": str(label_map or "")},
+        parameters={
+            "label": label,
+            "donor": donor,
+            "study": study,
+            "label_map": str(label_map or ""),
+            "drop": str(drop or ""),
+        },
     )
     for sentence in typer.about_["warnings"]:
         talk.warn(sentence)
     return typer.about_
 
 
-def _usable(loaded: References, talk: Talk) -> Any:
+def _usable(loaded: References, dropped: Dropped | None, talk: Talk) -> Any:
     """Rows to learn from: a label that says something, no copies of other cells, classes of at least five cells."""
     import numpy as np
 
-    known = loaded.known
+    known = loaded.known & (dropped.keep if dropped else True)
     counts = loaded.obs["label"][known].value_counts()
     rare = sorted(counts.index[counts < _FEWEST_CELLS])
     if rare:
@@ -148,6 +160,7 @@ def _usable(loaded: References, talk: Talk) -> Any:
         raise LabelError(msg)
     if len(rows) < len(loaded.obs):
         talk.note(
-            f"{len(loaded.obs) - len(rows)} of {len(loaded.obs)} cells are left out (no label, copies, rare classes)"
+            f"{len(loaded.obs) - len(rows)} of {len(loaded.obs)} cells are left out (no label, copies, rare classes"
+            f"{', dropped by the audit' if dropped else ''})"
         )
     return rows

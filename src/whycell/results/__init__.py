@@ -4,6 +4,7 @@
 """
 
 from whycell.results.answers import Annotation, Evaluation, Finding, TreeNode
+from whycell.results.audit import Audit
 from whycell.results.explanation import Explanation, TopGenes, TypeGenes
 
-__all__ = ["Annotation", "Evaluation", "Explanation", "Finding", "TopGenes", "TreeNode", "TypeGenes"]
+__all__ = ["Annotation", "Audit", "Evaluation", "Explanation", "Finding", "TopGenes", "TreeNode", "TypeGenes"]
