@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from whycell.cli.annotate import annotate
+from whycell.cli.audit import audit
 from whycell.cli.compare import compare
 from whycell.cli.doctor import doctor
 from whycell.cli.evaluate import evaluate
@@ -55,7 +56,7 @@ def _whycell(
         print(context.get_help())
 
 
-for _command in (annotate, explain, train, evaluate, compare, project, doctor, models):
+for _command in (annotate, explain, audit, train, evaluate, compare, project, doctor, models):
     app.command(no_args_is_help=_command is not models)(_command)
 
 
