@@ -89,6 +89,14 @@ class ObsKeys:
     def marker_gene_evidence(self) -> str:
         return f"{self.key}--marker_gene_evidence"
 
+    @property
+    def explanation(self) -> str:
+        return f"{self.key}_explanation"
+
+    @property
+    def contributions(self) -> str:
+        return f"{self.key}_contributions"
+
     def explained(self) -> tuple[str, str]:
         """The columns that an explanation writes."""
         return self.rationale, self.marker_gene_evidence

@@ -21,7 +21,7 @@ from whycell.data.ranges import open_array
 from whycell.data.rows import DenseRows, RowReader
 from whycell.errors import FormatError
 
-__all__ = ["Zarr", "append_zarr"]
+__all__ = ["Zarr", "append_zarr", "is_consolidated"]
 
 
 class Zarr(Cells):
@@ -149,7 +149,7 @@ class Zarr(Cells):
 def append_zarr(path: Path, columns: pd.DataFrame, uns: tuple[str, Mapping[str, Any]] | None) -> None:
     """Add columns to obs and one entry to uns of a zarr store, in place; existing ones are replaced."""
     root = zarr.open_group(path, mode="r+", use_consolidated=False)
-    consolidated = _is_consolidated(path)
+    consolidated = is_consolidated(path)
     obs: Any = root["obs"]
     order = column_names(obs)
     for name in columns.columns:
@@ -164,7 +164,8 @@ def append_zarr(path: Path, columns: pd.DataFrame, uns: tuple[str, Mapping[str, 
         zarr.consolidate_metadata(path)
 
 
-def _is_consolidated(path: Path) -> bool:
+def is_consolidated(path: Path) -> bool:
+    """Whether the store at ``path`` carries a copy of its metadata in one place, which every change must renew."""
     if (path / ".zmetadata").exists():
         return True
     meta = path / "zarr.json"

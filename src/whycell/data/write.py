@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from whycell.data.blocks import Cells
 from whycell.data.elements import put_column, put_value
@@ -32,10 +34,12 @@ def write_annotation(
     columns: pd.DataFrame,
     *,
     uns: tuple[str, Mapping[str, Any]] | None = None,
+    layers: Mapping[str, sparse.csr_matrix] | None = None,
+    varm: Mapping[str, np.ndarray] | None = None,
     force: bool = False,
     inplace: bool = False,
 ) -> None:
-    """Write the input with columns added to obs, and one entry added to uns.
+    """Write the input with columns added to obs, one entry added to uns, and, where given, layers and arrays in varm.
 
     Parameters
     ----------
@@ -47,8 +51,12 @@ def write_annotation(
         (n_cells, k), rows in the order of the file: categoricals of str, str, numbers or bools.
     uns
         Key and plain values; nested dicts, str, numbers, bools and lists. ``None`` and empty values are left out.
+    layers
+        By name, (n_cells, n_genes of X) sparse.
+    varm
+        By name, (n_genes of X, k).
     force
-        Replace an existing output, columns and uns entry.
+        Replace an existing output, columns, layers and uns entry.
     inplace
         Replace the input by the result (or change the AnnData itself).
 
@@ -61,10 +69,14 @@ def write_annotation(
     """
     names = [str(name) for name in columns.columns]
     key = None if uns is None else uns[0]
-    check_output(cells, output, names, uns_key=key, force=force, inplace=inplace)
+    arrays = {"layers": layers or {}, "varm": varm or {}}
+    check_output(cells, output, names, uns_key=key, layers=tuple(arrays["layers"]), force=force, inplace=inplace)
     _check_columns(cells, columns)
+    _check_arrays(cells, arrays)
     if cells.path is None and inplace:
         _into_memory(cells, columns, uns)
+        for room, named in arrays.items():
+            getattr(cells.adata, room).update(named)  # type: ignore[attr-defined]
         return
     # A link stays a link; what it points at is replaced.
     target = Path(os.path.realpath(cells.path or "")) if inplace else Path(output or "").expanduser()
@@ -76,6 +88,8 @@ def write_annotation(
             append_zarr(temporary, columns, uns)
         else:
             append_h5ad(temporary, columns, uns)
+        if any(arrays.values()):
+            _append_arrays(temporary, arrays)
 
 
 def check_output(
@@ -84,6 +98,7 @@ def check_output(
     columns: Sequence[str],
     *,
     uns_key: str | None = None,
+    layers: Sequence[str] = (),
     force: bool = False,
     inplace: bool = False,
 ) -> None:
@@ -97,6 +112,8 @@ def check_output(
         Names of the columns that will be written.
     uns_key
         Key of the entry in uns that will be written.
+    layers
+        Names of the layers that will be written.
 
     Raises
     ------
@@ -117,6 +134,10 @@ def check_output(
     taken = [name for name in columns if name in cells.obs_columns]
     if taken and not force:
         msg = f"{cells.name} already has the obs column {taken[0]!r}; choose another key, or force."
+        raise OutputError(msg)
+    taken = [name for name in layers if f"layers/{name}" in cells.matrices]
+    if taken and not force:
+        msg = f"{cells.name} already has the layer {taken[0]!r}; choose another key, or force."
         raise OutputError(msg)
     if uns_key is not None and not force and cells.uns(uns_key) is not None:
         msg = f"{cells.name} already has {uns_key!r} in uns; choose another key, or force."
@@ -227,6 +248,48 @@ def append_h5ad(path: Path, columns: pd.DataFrame, uns: tuple[str, Mapping[str, 
                 if attribute not in entries.attrs:
                     entries.attrs[attribute] = value
             put_value(entries, uns[0], uns[1])
+
+
+def _check_arrays(cells: Cells, arrays: Mapping[str, Mapping[str, Any]]) -> None:
+    if not any(arrays.values()):
+        return
+    n_genes = len(cells.var("X"))
+    for name, array in arrays["layers"].items():
+        if array.shape != (cells.n_cells, n_genes):
+            msg = (
+                f"The layer {name!r} has shape {array.shape}; {cells.name} has {cells.n_cells} cells, {n_genes} genes."
+            )
+            raise UsageError(msg)
+    for name, array in arrays["varm"].items():
+        if len(array) != n_genes:
+            msg = f"The array {name!r} for varm has {len(array)} rows; X of {cells.name} has {n_genes} genes."
+            raise UsageError(msg)
+
+
+def _append_arrays(path: Path, arrays: Mapping[str, Mapping[str, Any]]) -> None:
+    """Add layers and arrays in varm, in place, as anndata writes them; existing ones of these names are replaced."""
+    import anndata  # takes longer to import than most files to write
+
+    if path.is_dir():
+        import zarr
+
+        from whycell.data.stores import is_consolidated
+
+        consolidated = is_consolidated(path)
+        _write_arrays(anndata, zarr.open_group(path, mode="r+", use_consolidated=False), arrays, {})
+        if consolidated:
+            zarr.consolidate_metadata(path)
+        return
+    with h5py.File(path, "r+") as file:
+        _write_arrays(anndata, file, arrays, {"compression": "gzip", "compression_opts": 1})
+
+
+def _write_arrays(anndata: Any, root: Any, arrays: Mapping[str, Mapping[str, Any]], packing: Mapping[str, Any]) -> None:
+    for room, named in arrays.items():
+        for name, array in named.items():
+            if room not in root:
+                anndata.io.write_elem(root, room, {})
+            anndata.io.write_elem(root[room], name, array, dataset_kwargs=packing)
 
 
 def _into_memory(cells: Cells, columns: pd.DataFrame, uns: tuple[str, Mapping[str, Any]] | None) -> None:

@@ -15,6 +15,7 @@ from whycell.compute import Talk
 from whycell.data.cells import Cells, check_output, open_cells, write_annotation
 from whycell.data.doctor import Diagnosis, examine
 from whycell.errors import GroupError, OutputError, UsageError
+from whycell.jobs.explain_arrays import contribution_arrays
 from whycell.jobs.explain_checks import Checked
 from whycell.jobs.explain_model import model_of
 from whycell.jobs.explain_pass import Found, Reading, explain_rows, fill_background
@@ -125,13 +126,21 @@ def explain(
         Whatever is wrong with what was asked, the file, the model or the places to write to.
     """
     talk = talk or Talk()
-    _check_asked(cell, of_type, reference, method, top=top)
+    _check_asked(cell, of_type, reference, method, top=top, layer_without_file=layer and output is None and not inplace)
     with open_cells(query) as cells:
         answerer, about, folder = model_of(cells, model, key=key, talk=talk)
         release = about["ontology"]["release"]
         keys = ObsKeys(key)
         if output is not None or inplace:
-            check_output(cells, output, keys.explained(), uns_key=f"{key}_explanation", force=force, inplace=inplace)
+            check_output(
+                cells,
+                output,
+                keys.explained(),
+                uns_key=keys.explanation,
+                layers=(keys.contributions,) if layer else (),
+                force=force,
+                inplace=inplace,
+            )
         _check_places(report, tsv, force=force)
         diagnosis = examine(cells, model_genes=list(answerer.genes), species=about.get("species", "human"))
         diagnosis.raise_if_unusable()
@@ -171,8 +180,21 @@ def explain(
         )
         if output is not None or inplace:
             columns_out = _obs_columns(result, cells, keys)
-            uns = (f"{key}_explanation", result.provenance)
-            write_annotation(cells, output, columns_out, uns=uns, force=force, inplace=inplace)
+            uns = (keys.explanation, {**result.provenance, "types": result.by_type.types["type"].tolist()})
+            layers, varm = None, None
+            if layer:
+                of_cells, of_types = contribution_arrays(result, cells, asked, where=str(diagnosis.where))
+                layers, varm = {keys.contributions: of_cells}, {keys.contributions: of_types}
+            write_annotation(
+                cells,
+                output,
+                columns_out,
+                uns=uns,
+                layers=layers,
+                varm=varm,
+                force=force,
+                inplace=inplace,
+            )
         if report is not None:
             result = _with_map(result, asked, reading, found, donors.codes, seed=seed)
         _write_sides(result, report=report, tsv=tsv)
@@ -187,6 +209,9 @@ def explain(
                 parameters={
                     "model": str(folder),
                     "key": key,
+                    "layer": layer,
+                    "markers": None if markers is None else str(markers),
+                    "donor": donors.column,
                     "cell": cell,
                     "type": of_type,
                     "against": against,
@@ -220,7 +245,9 @@ def _donors(cells: Cells, column: str | None) -> _Donors:
     return _Donors(codes.astype(np.int64), names, column)
 
 
-def _check_asked(cell: str | None, of_type: str | None, reference: str, method: str, *, top: int) -> None:
+def _check_asked(
+    cell: str | None, of_type: str | None, reference: str, method: str, *, top: int, layer_without_file: bool
+) -> None:
     if cell is not None and of_type is not None:
         msg = "One cell or one type can be explained, not both; leave one of them out."
         raise UsageError(msg)
@@ -228,6 +255,9 @@ def _check_asked(cell: str | None, of_type: str | None, reference: str, method: 
         if got not in known:
             msg = f"The {what} {got!r} is none of {', '.join(known)}."
             raise UsageError(msg)
+    if layer_without_file:
+        msg = "A layer of contributions needs a file to go into; give an output, or write in place."
+        raise UsageError(msg)
     if top < 1:
         msg = f"{top} genes a cell are nothing to explain it by; ask for at least 1."
         raise UsageError(msg)
