@@ -30,7 +30,9 @@ def command_line() -> str:
     """The whole of cli.md."""
     group = typer.main.get_command(app)
     parts = [HEAD, _section("whycell", [])]
-    parts += [_section(f"whycell {name}", [name]) for name in group.commands]
+    for name, command in group.commands.items():
+        parts.append(_section(f"whycell {name}", [name]))
+        parts += [_section(f"whycell {name} {each}", [name, each]) for each in getattr(command, "commands", ())]
     return "\n".join(parts)
 
 

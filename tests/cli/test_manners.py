@@ -15,7 +15,13 @@ from whycell.cli.manners import as_plain
 from whycell.cli.talk import ScreenTalk
 from whycell.errors import GeneError, UsageError
 
-COMMANDS = typer.main.get_command(app).commands
+TOP = typer.main.get_command(app).commands
+#: Every command that does something, those of a group under both names.
+COMMANDS = {name: command for name, command in TOP.items() if not hasattr(command, "commands")} | {
+    f"{group} {name}": command
+    for group, commands in TOP.items()
+    for name, command in getattr(commands, "commands", {}).items()
+}
 TRAIN = ("train", "ref.h5ad", "--label", "cell_type", "-o", "model")
 
 
@@ -26,7 +32,7 @@ def test_no_arguments_is_a_call_for_help(run) -> None:
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_help_has_an_example_and_explains_every_option(run, command: str) -> None:
-    done = run(command, "--help")
+    done = run(*command.split(), "--help")
     assert done.code == 0
     assert f"  Example:\n    whycell {command} " in done.out or f"  Example:\n    whycell {command}\n" in done.out
     unexplained = [each.name for each in COMMANDS[command].params if not getattr(each, "help", None)]

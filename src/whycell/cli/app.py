@@ -12,6 +12,7 @@ from whycell.cli.compare import compare
 from whycell.cli.doctor import doctor
 from whycell.cli.evaluate import evaluate
 from whycell.cli.explain import explain
+from whycell.cli.genes import genes
 from whycell.cli.manners import INTERRUPTED
 from whycell.cli.models import models
 from whycell.cli.project import project
@@ -58,6 +59,8 @@ def _whycell(
 
 for _command in (annotate, explain, audit, train, evaluate, compare, project, doctor, models):
     app.command(no_args_is_help=_command is not models)(_command)
+
+app.add_typer(genes)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,0 +1,167 @@
+"""``whycell genes``: what is known of each gene, as a table, as texts and as vectors."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from whycell.cli import options
+from whycell.cli.manners import print_json, print_table, working
+
+__all__ = ["genes"]
+
+genes = typer.Typer(
+    name="genes",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="What is known of each gene, as a table, as texts and as vectors.",
+)
+
+
+class PrecisionName(StrEnum):
+    """In which numbers an encoder computes."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
+@genes.command(no_args_is_help=True)
+def build(
+    gene_info: Annotated[
+        str, typer.Option("--gene-info", metavar="FILE|URL", help="NCBI's gene_info of one species, plain or gzipped.")
+    ],
+    summaries: Annotated[
+        str,
+        typer.Option("--summaries", metavar="FILE|URL", help="NCBI's gene_summary, or a TSV of Gene_ID, Gene_summary."),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="PARQUET", help="Where the table goes.")],
+    hgnc: Annotated[
+        str | None, typer.Option("--hgnc", metavar="FILE|URL", help="HGNC's complete set: newer names and Ensembl ids.")
+    ] = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    force: options.Force = False,
+    debug: options.Debug = False,
+) -> None:
+    """Joins the public tables on genes into one, by their identifiers.
+
+    Every gene keeps NCBI's id, its symbols of today and before, its Ensembl ids, its full name and its summary.
+
+    \b
+    Example:
+      whycell genes build --gene-info Homo_sapiens.gene_info.gz --summaries gene_summary.gz -o genes.parquet
+      whycell genes build --gene-info info.gz --summaries s.gz --hgnc hgnc_complete_set.txt -o genes.parquet
+
+    From Python: whycell.jobs.genes.build.
+    """
+    with working(quiet=quiet, debug=debug) as talk:
+        from whycell.jobs.genes import build as job
+
+        table = job(gene_info, output, summaries=summaries, hgnc=hgnc, force=force, talk=talk)
+        if json:
+            print_json({"output": str(output), "genes": len(table), "summaries": int((table["summary"] != "").sum())})
+        else:
+            print(output)
+
+
+@genes.command(no_args_is_help=True)
+def embed(
+    table: Annotated[Path, typer.Argument(metavar="GENES", help="The table that genes build wrote.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="PARQUET", help="Where the vectors go.")],
+    more: Annotated[
+        Path | None, typer.Argument(metavar="[FACETS]", help="Further texts: a table of gene_id, facet and text.")
+    ] = None,
+    encoder: Annotated[
+        str, typer.Option("--encoder", metavar="minilm|FOLDER", help="What turns texts into vectors.")
+    ] = "minilm",
+    facets: Annotated[
+        str, typer.Option("--facets", metavar="NAME,NAME", help="Kinds of text to encode; all unless given.")
+    ] = "",
+    dims: Annotated[int | None, typer.Option("--dims", min=1, help="Numbers that each vector keeps.")] = None,
+    precision: Annotated[
+        PrecisionName, typer.Option("--precision", help="bfloat16 takes under half the time.")
+    ] = PrecisionName.float32,
+    cache: Annotated[
+        Path | None, typer.Option("--cache", metavar="FOLDER", help="Where vectors are kept; yours unless given.")
+    ] = None,
+    threads: options.Threads = 0,
+    device: options.Device = options.DeviceName.auto,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    force: options.Force = False,
+    debug: options.Debug = False,
+) -> None:
+    """Turns every gene's texts into vectors, one for each kind of text.
+
+    The bundled encoder needs no network. No text is encoded twice: vectors are kept under the hash of the text and of
+    the encoder, and a run that was stopped goes on where it was.
+
+    \b
+    Example:
+      whycell genes embed genes.parquet -o vectors.parquet
+      whycell genes embed genes.parquet facets.parquet --facets summary,pathways --dims 128 -o vectors.parquet
+
+    From Python: whycell.jobs.genes.embed.
+    """
+    with working(quiet=quiet, debug=debug) as talk:
+        from whycell.jobs.genes import embed as job
+
+        made = job(
+            table,
+            output,
+            more=more,
+            encoder=encoder,
+            facets=[name.strip() for name in facets.split(",") if name.strip()],
+            dims=dims,
+            precision=precision.value,
+            cache=cache,
+            device=device.value,
+            threads=threads,
+            force=force,
+            talk=talk,
+        )
+        if json:
+            print_json({"output": str(output), **made})
+        else:
+            talk.note(f"{made['texts']:,} texts on {made['genes']:,} genes, {made['dims']} dimensions.")
+            print(output)
+
+
+@genes.command(no_args_is_help=True)
+def coverage(
+    query: Annotated[Path, typer.Argument(metavar="QUERY", help="A file of cells.")],
+    described: Annotated[Path, typer.Option("--genes", metavar="PARQUET", help="A gene table, or gene vectors.")],
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Says how much of a file's genes, and of its counts, is spoken of.
+
+    \b
+    Example:
+      whycell genes coverage blood.h5ad --genes vectors.parquet
+
+    From Python: whycell.jobs.genes.coverage.
+    """
+    with working(quiet=quiet, debug=debug):
+        import pandas as pd
+
+        from whycell.jobs.genes import coverage as job
+
+        found = job(query, described)
+        if json:
+            print_json(found.__dict__)
+        else:
+            print_table(
+                pd.DataFrame(
+                    [
+                        ("genes", f"{found.genes:,}"),
+                        ("with text", f"{found.with_text:,}"),
+                        ("share of genes", f"{found.share_of_genes:.3f}"),
+                        ("share of counts", f"{found.share_of_counts:.3f}"),
+                        ("most counted without", ", ".join(found.without)),
+                    ],
+                    columns=["what", "value"],
+                )
+            )

@@ -1,0 +1,65 @@
+"""A file that is there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from whycell.errors import OutputError
+
+__all__ = ["check_free", "written_whole"]
+
+
+def check_free(path: Path, *, force: bool) -> None:
+    """Refuse to write over what is there; asked before work that takes long.
+
+    Raises
+    ------
+    OutputError
+        ``path`` exists and ``force`` is not set.
+    """
+    if path.exists() and not force:
+        msg = f"{path} exists already; choose another name, or replace it with --force."
+        raise OutputError(msg)
+
+
+@contextmanager
+def written_whole(path: Path, *, force: bool = False) -> Iterator[Path]:
+    """A temporary name beside ``path``, which takes its place when the block ends well and is removed when not.
+
+    Parameters
+    ----------
+    path
+        The file to be.
+    force
+        Replace one that is there.
+
+    Raises
+    ------
+    OutputError
+        The file is there already, or its folder cannot be written to.
+    """
+    check_free(path, force=force)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        msg = f"{path} cannot be written ({error.strerror}); choose another folder."
+        raise OutputError(msg) from None
+    os.close(handle)
+    scratch = Path(name)
+    try:
+        yield scratch
+        os.chmod(scratch, 0o666 & ~_umask())
+        os.replace(scratch, path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,184 @@
+"""Gene vectors: one unit vector a gene and facet, combined, cut short, and set beside their own controls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from whycell.errors import FormatError, GeneError, UsageError
+
+__all__ = ["GeneVectors", "principal", "read_gene_vectors", "unit_rows", "write_gene_vectors"]
+
+_KIND = "whycell.gene-vectors"
+
+
+@dataclass(frozen=True)
+class GeneVectors:
+    """A vector for each gene.
+
+    Parameters
+    ----------
+    genes
+        (n,) Ensembl ids, sorted, unique.
+    vectors
+        (n, n_dims) float32, rows of length one.
+    encoder
+        What made them.
+    facets
+        The facets that went in.
+    """
+
+    genes: np.ndarray
+    vectors: np.ndarray
+    encoder: str
+    facets: tuple[str, ...]
+
+    def matrix(self, genes: Sequence[str] | np.ndarray) -> np.ndarray:
+        """(n_columns, n_dims) float32: the vector of each column's gene, zeros where it has none."""
+        position = {gene: i for i, gene in enumerate(self.genes)}
+        at = np.fromiter((position.get(str(gene), -1) for gene in genes), dtype=np.int64, count=len(genes))
+        out = np.zeros((len(at), self.vectors.shape[1]), dtype=np.float32)
+        out[at >= 0] = self.vectors[at[at >= 0]]
+        return out
+
+    def truncated(self, n_dims: int) -> GeneVectors:
+        """The first ``n_dims`` numbers, brought back to length one: for encoders trained to allow it (Matryoshka,
+        Kusupati et al. 2022)."""
+        _check(self.vectors, n_dims)
+        return replace(self, vectors=unit_rows(self.vectors[:, :n_dims]))
+
+    def projected(self, n_dims: int) -> GeneVectors:
+        """The ``n_dims`` principal directions, brought back to length one: for any other encoder.
+
+        The mean is not taken away, so that the common direction stays what it was; see ``genept.prepare`` for that.
+        """
+        return replace(self, vectors=principal(self.vectors, n_dims))
+
+    def permuted(self, *, seed: int = 0) -> GeneVectors:
+        """The control in which every gene has the text of another."""
+        order = np.random.default_rng(seed).permutation(len(self.genes))
+        return replace(self, vectors=self.vectors[order])
+
+    def random(self, *, seed: int = 0) -> GeneVectors:
+        """The control without any text: Gaussian vectors of the same mean and spectrum, brought to length one."""
+        rng = np.random.default_rng(seed)
+        mean = self.vectors.mean(axis=0)
+        _, sizes, directions = np.linalg.svd(self.vectors - mean, full_matrices=False)
+        noise = rng.standard_normal((len(self.genes), len(sizes))).astype(np.float32)
+        made = (noise * (sizes / np.sqrt(len(self.genes)))) @ directions + mean
+        return replace(self, vectors=unit_rows(made))
+
+
+def principal(vectors: np.ndarray, n_dims: int) -> np.ndarray:
+    """(n, n_dims) float32: vectors along their ``n_dims`` strongest directions, brought back to length one.
+
+    Raises
+    ------
+    UsageError
+        More dimensions were asked for than there are.
+    """
+    _check(vectors, n_dims)
+    _, directions = np.linalg.eigh(vectors.astype(np.float64).T @ vectors)
+    directions = directions[:, ::-1]
+    # An eigenvector's sign is the library's whim: the largest entry is made positive.
+    signs = np.sign(directions[np.abs(directions).argmax(axis=0), np.arange(directions.shape[1])])
+    return unit_rows(vectors @ (directions * signs)[:, :n_dims])
+
+
+def _check(vectors: np.ndarray, n_dims: int) -> None:
+    if not 1 <= n_dims <= vectors.shape[1]:
+        msg = f"{n_dims} dimensions were asked for; the vectors have {vectors.shape[1]}."
+        raise UsageError(msg)
+
+
+def unit_rows(vectors: np.ndarray) -> np.ndarray:
+    """float32, each row divided by its length; rows of zeros stay."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.where(lengths > 0, lengths, 1), dtype=np.float32)
+
+
+def write_gene_vectors(
+    path: Path,
+    *,
+    gene_ids: Sequence[str],
+    ensembl_ids: Sequence[Sequence[str]],
+    facets: Sequence[str],
+    vectors: np.ndarray,
+    about: Mapping[str, str],
+) -> None:
+    """Write vectors as Parquet, one row a gene and facet.
+
+    Parameters
+    ----------
+    gene_ids, ensembl_ids, facets
+        (n,) whose vector it is, the Ensembl ids of that gene, and which text of it.
+    vectors
+        (n, n_dims) float32.
+    about
+        How they were made: ``encoder``, ``fingerprint``, ``texts``, ... kept as the file's metadata.
+    """
+    flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).ravel())
+    table = pa.table(
+        {
+            "gene_id": pa.array(list(gene_ids)),
+            "ensembl_ids": pa.array([list(ids) for ids in ensembl_ids], type=pa.list_(pa.string())),
+            "facet": pa.array(list(facets)).dictionary_encode(),
+            "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
+        }
+    )
+    metadata = {"kind": _KIND, **about}
+    pq.write_table(table.replace_schema_metadata({k.encode(): str(v).encode() for k, v in metadata.items()}), path)
+
+
+def read_gene_vectors(path: str | Path, *, facets: Sequence[str] = ()) -> GeneVectors:
+    """Read vectors and combine facets: the mean of a gene's facets, brought back to length one.
+
+    Parameters
+    ----------
+    path
+        What ``write_gene_vectors`` wrote.
+    facets
+        Which to combine; all where empty. A gene that lacks one is described by the others.
+
+    Returns
+    -------
+    GeneVectors keyed by Ensembl id; where two genes share an id, the mean of both
+
+    Raises
+    ------
+    FormatError
+        The file is not there, or is something else.
+    GeneError
+        A facet that it does not hold.
+    """
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        msg = f"{path} cannot be read as gene vectors ({error}); `whycell genes embed` makes them."
+        raise FormatError(msg) from None
+    about = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items() if not k.startswith(b"ARROW")}
+    if about.get("kind") != _KIND:
+        msg = f"{path} holds {', '.join(table.column_names[:4])}, not gene vectors; `whycell genes embed` makes them."
+        raise FormatError(msg)
+    held = np.asarray(table["facet"].to_pylist(), dtype=str)
+    present = list(dict.fromkeys(held))
+    absent = [facet for facet in facets if facet not in present]
+    if absent:
+        msg = f"{path} holds no facet {', '.join(absent)}; it holds {', '.join(present)}."
+        raise GeneError(msg)
+    chosen = tuple(facets) or tuple(present)
+    use = np.isin(held, chosen)
+    column = table["vector"].combine_chunks()
+    flat = column.flatten().to_numpy(zero_copy_only=False).reshape(len(table), -1)[use]
+    lists = [ids for ids, used in zip(table["ensembl_ids"].to_pylist(), use, strict=True) if used]
+    row_of = np.repeat(np.arange(len(lists)), [len(ids) for ids in lists])
+    names = np.array([name for ids in lists for name in ids], dtype=str)
+    genes, at = np.unique(names, return_inverse=True)
+    sums = np.zeros((len(genes), flat.shape[1]), dtype=np.float64)
+    np.add.at(sums, at, flat[row_of])
+    return GeneVectors(genes.astype(object), unit_rows(sums), about.get("encoder", ""), chosen)
