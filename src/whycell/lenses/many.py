@@ -33,7 +33,17 @@ from whycell.lenses.heads_closed import KernelTrainer, RidgeTrainer
 from whycell.lenses.heads_linear import LinearTrainer
 from whycell.lenses.heads_mlp import MlpTrainer
 
-__all__ = ["BLOCK", "CLIP", "HeadKind", "HeadSettings", "ManyModels", "fit_many", "margins_of", "train_many"]
+__all__ = [
+    "BLOCK",
+    "CLIP",
+    "HeadKind",
+    "HeadSettings",
+    "ManyModels",
+    "fit_many",
+    "margins_of",
+    "one_thread_each",
+    "train_many",
+]
 
 HeadKind = Literal["linear", "mlp", "ridge", "kernel"]
 
@@ -155,7 +165,7 @@ def train_many(
         parts[block] = problem.weights(block, seed)
         return np.empty(0)
 
-    with _one_thread_each(threads):
+    with one_thread_each():
         run_blocks(work, len(problem.ranges), threads=n_threads(threads), talk=talk)
     return problem.models(tuple(np.concatenate(w) for w in zip(*(parts[k] for k in sorted(parts)), strict=True)))
 
@@ -221,7 +231,7 @@ def fit_many(
             raise UsageError(msg)
         return margins
 
-    with _one_thread_each(threads):
+    with one_thread_each():
         return np.concatenate(run_blocks(work, len(problem.ranges), folder=kept, threads=n_threads(threads), talk=talk))
 
 
@@ -335,7 +345,7 @@ def _device(name: str) -> torch.device:
 
 
 @contextlib.contextmanager
-def _one_thread_each(threads: int) -> Iterator[None]:
+def one_thread_each() -> Iterator[None]:
     """Blocks run side by side; a product inside a block that also spread out would wait for the others."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
