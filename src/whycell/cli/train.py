@@ -32,6 +32,12 @@ def train(
         Path | None,
         typer.Option("--drop", metavar="TSV", help="Table that audit wrote: cells marked drop are left out."),
     ] = None,
+    examples: Annotated[
+        bool,
+        typer.Option(
+            "--examples/--no-examples", help="Keep training cells in the model, for explain --lens examples."
+        ),
+    ] = True,
     seed: options.Seed = 0,
     threads: options.Threads = 0,
     device: options.Device = options.DeviceName.auto,
@@ -69,6 +75,7 @@ def train(
             description=description,
             tested=tuple(tested or ()),
             drop=drop,
+            **({} if examples else {"examples": 0}),
             seed=seed,
             threads=threads,
             device=device.value,

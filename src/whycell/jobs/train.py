@@ -13,6 +13,7 @@ from whycell.jobs.record import write_run
 from whycell.jobs.references import References, load_references
 from whycell.jobs.tested_on import read_tested
 from whycell.knowledge.terms import Ontology
+from whycell.models.examples import MOST
 
 __all__ = ["train"]
 
@@ -31,6 +32,7 @@ def train(
     description: str = "",
     tested: Sequence[Path] = (),
     drop: Path | None = None,
+    examples: int = MOST,
     extra: Mapping[str, Any] | None = None,
     seed: int = 0,
     threads: int = 0,
@@ -54,6 +56,8 @@ def train(
         Folders that ``whycell evaluate`` wrote, of the same files by donor and by study: their scores go on the card.
     drop
         Table that ``whycell audit`` wrote: cells whose ``drop`` is yes teach nothing.
+    examples
+        Training cells kept in the model at most, to say which of them taught a call; 0 keeps none.
     extra
         More of the card, plain values: sources, licences, what the model does not know.
     seed, threads, device
@@ -105,6 +109,8 @@ def train(
             studies=obs["study"].to_numpy(),
             label_ids=loaded.label_ids,
             measured=loaded.measured,
+            examples=examples,
+            cell_names=obs["cell"].to_numpy(dtype=object),
             ontology=ontology,
             talk=talk,
         )

@@ -20,20 +20,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
 from torch import nn
 from torch.func import functional_call, vmap
 
 from whycell.errors import DataError, UsageError
 from whycell.lenses.checkpoints import Checkpoints, Fit, given, trained
 from whycell.lenses.gradients import Factors, Output, is_plain, mlp_factors, output_of, per_sample_gradients
+from whycell.lenses.halves import cross_checked
 from whycell.lenses.influence import Gradients, Influence
 from whycell.lenses.projections import Projection
 
 __all__ = ["Trak", "trak"]
 
 #: Ridges tried, in units of the mean sample's squared gradient.
-RIDGES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+RIDGES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 _DEFAULT_RIDGE = 1.0
 _PROBES = 8  # checkpoints that the ridge is tuned on
 _FEWEST, _MOST = 4, 400  # checkpoints trained within a budget
@@ -265,15 +265,10 @@ class _Asking:
     def _score(self, halves: Sequence[torch.Tensor], used: np.ndarray) -> tuple[float, float]:
         """Rank correlation and slope on checkpoints not used: halves hold sums over even and over odd positions."""
         masks = np.stack([mask for mask in self.subsets if mask is not None]).astype(np.float32)
-        answers = torch.stack(self.target_output).cpu().numpy()
-        found, slopes = [], []
-        for h, half in enumerate(halves):
-            fresh = np.setdiff1d(np.arange(len(masks)), used[used % 2 == h])
-            told = masks[fresh] @ half.cpu().numpy().T / max(int((used % 2 == h).sum()), 1)
-            found.append(_rank_correlation(told, answers[fresh]))
-            told, seen = told - told.mean(axis=0), answers[fresh] - answers[fresh].mean(axis=0)
-            slopes.append(float((told * seen).sum() / max(float((told**2).sum()), 1e-12)))
-        return float(np.mean(found)), float(np.mean(slopes))
+        half_of = np.full(len(masks), -1)
+        half_of[used] = used % 2
+        told = [masks @ h.cpu().numpy().T / max(int((used % 2 == k).sum()), 1) for k, h in enumerate(halves)]
+        return cross_checked(told, torch.stack(self.target_output).cpu().numpy(), half_of=half_of)
 
     def _gradients(self, k: int) -> Gradients:
         n, state = len(self.data[0]), self.states[k]
@@ -321,14 +316,6 @@ def _outputs(
     finally:
         module.train(before)
     return torch.cat(parts)
-
-
-def _rank_correlation(told: np.ndarray, seen: np.ndarray) -> float:
-    """Spearman's correlation over rows, mean over columns; a column without spread counts as zero."""
-    ranks = [rankdata(a, axis=0) for a in (told, seen)]
-    ranks = [r - r.mean(axis=0) for r in ranks]
-    norm = np.sqrt((ranks[0] ** 2).sum(axis=0) * (ranks[1] ** 2).sum(axis=0))
-    return float(((ranks[0] * ranks[1]).sum(axis=0) / np.maximum(norm, 1e-12)).mean())
 
 
 def _place(module: nn.Module | str, device: str | None) -> torch.device:

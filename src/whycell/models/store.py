@@ -1,4 +1,5 @@
-"""A saved model: a folder of ``weights.safetensors`` and ``about.json``. Nothing in it can run code.
+"""A saved model: a folder of ``weights.safetensors`` and ``about.json``, and where training cells are kept to be asked
+which of them taught a call, ``examples.safetensors``. Nothing in it can run code.
 
 ``about.json`` carries the digest of the weights and of itself, so that a truncated, edited or foreign folder is refused
 in one sentence before anything is computed with it.
@@ -22,6 +23,8 @@ from safetensors.numpy import save as save_tensors
 from whycell.encode.cells import Encoder
 from whycell.errors import ModelError, OutputError
 from whycell.models.answer import Answerer, Norms
+from whycell.models.examples import FILE as _EXAMPLES
+from whycell.models.examples import Examples, pack
 from whycell.models.leaves import LeafSpace
 from whycell.models.lessons import Learned
 from whycell.models.novelty import NoveltyModel
@@ -35,7 +38,14 @@ FORMAT = 1
 _WEIGHTS, _ABOUT = "weights.safetensors", "about.json"
 
 
-def save(answerer: Answerer, about: Mapping[str, Any], folder: Path, *, force: bool = False) -> Path:
+def save(
+    answerer: Answerer,
+    about: Mapping[str, Any],
+    folder: Path,
+    *,
+    examples: Examples | None = None,
+    force: bool = False,
+) -> Path:
     """Write a model to a folder of its own, whole or not at all.
 
     Parameters
@@ -46,6 +56,8 @@ def save(answerer: Answerer, about: Mapping[str, Any], folder: Path, *, force: b
         Its card; plain values.
     folder
         Where to; must not exist unless ``force``.
+    examples
+        Training cells to keep beside it.
     force
         Replace a model that is there. A folder that holds anything else is never replaced.
 
@@ -55,7 +67,7 @@ def save(answerer: Answerer, about: Mapping[str, Any], folder: Path, *, force: b
         Where the folder exists and may not be replaced.
     """
     if folder.exists():
-        ours = folder.is_dir() and {p.name for p in folder.iterdir()} <= {_WEIGHTS, _ABOUT, "run.json"}
+        ours = folder.is_dir() and {p.name for p in folder.iterdir()} <= {_WEIGHTS, _ABOUT, _EXAMPLES, "run.json"}
         if not force or not ours:
             cure = "use --force to replace it" if ours else "choose another name: it holds other files"
             msg = f"{folder} exists already; {cure}."
@@ -65,21 +77,26 @@ def save(answerer: Answerer, about: Mapping[str, Any], folder: Path, *, force: b
     card["other_genes"] = [str(g) for g in answerer.other.genes]
     card["space"] = _space_to_plain(answerer.space)
     card["numbers"] = _numbers(answerer)
+    files = {_WEIGHTS: weights}
+    card.pop("examples", None)
+    if examples is not None:
+        files[_EXAMPLES], card["examples"] = pack(examples)
     card["weights_sha256"] = hashlib.sha256(weights).hexdigest()
     card["sha256"] = _digest(card)
     try:
-        _write(folder, weights, json.dumps(card, indent=1, sort_keys=True) + "\n")
+        _write(folder, files, json.dumps(card, indent=1, sort_keys=True) + "\n")
     except OSError as error:
         msg = f"{folder} cannot be written: {error.strerror}. Choose a folder that may be written to."
         raise OutputError(msg) from error
     return folder
 
 
-def _write(folder: Path, weights: bytes, card: str) -> None:
+def _write(folder: Path, files: Mapping[str, bytes], card: str) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        (scratch / _WEIGHTS).write_bytes(weights)
+        for name, content in files.items():
+            (scratch / name).write_bytes(content)
         (scratch / _ABOUT).write_text(card, encoding="utf-8")
         scratch.chmod(0o755)
         if folder.exists():

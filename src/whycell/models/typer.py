@@ -21,6 +21,7 @@ from whycell.knowledge.terms import Ontology
 from whycell.models.answer import Answerer, Norms
 from whycell.models.calibrate import make_folds
 from whycell.models.card import make_card
+from whycell.models.examples import gather
 from whycell.models.leaves import LeafSpace, build_leaves
 from whycell.models.lessons import Cells, Recipe, learn
 from whycell.models.outside import OtherGenes
@@ -59,6 +60,8 @@ class CellTyper(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Columns of the X that was learned from.
     about_
         The model's card: plain values.
+    examples_
+        Training cells kept (``models.examples.Examples``), or ``None``.
     """
 
     def __init__(
@@ -99,6 +102,8 @@ class CellTyper(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         studies: Any = None,
         label_ids: Mapping[str, str] | None = None,
         measured: Mapping[str, np.ndarray] | None = None,
+        examples: int = 0,
+        cell_names: Sequence[str] | None = None,
         ontology: Ontology | None = None,
         talk: Talk | None = None,
     ) -> Self:
@@ -120,6 +125,10 @@ class CellTyper(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             Cell Ontology id of each label, "" for none; ``None`` maps them by ``knowledge.labels``.
         measured
             For each study the (n_genes,) genes it measured; the others are unknown there, not zero.
+        examples
+            Training cells to keep at most, so that the model can say which of them taught a call (``examples_``).
+        cell_names
+            (n_cells,) under what names; their numbers where ``None``.
         ontology
             Cell Ontology release; the newest shipped where ``None``.
         talk
@@ -199,6 +208,22 @@ class CellTyper(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             norms=norms,
             other=OtherGenes.learn(values, gene_names, kept, study, seen),
         )
+        self.examples_ = None
+        if examples > 0:
+            self.examples_ = gather(
+                cells,
+                learned,
+                names={
+                    "cell": np.asarray(np.arange(len(labels)) if cell_names is None else cell_names, dtype=object),
+                    "label": labels,
+                    "donor": np.array(donor_names, dtype=object)[donor],
+                    "study": np.array(study_names, dtype=object)[study],
+                },
+                most=examples,
+                seed=seed,
+                device=_device(self.device),
+                talk=talk,
+            )
         # As the person wrote them: numbers stay numbers, and are sorted as numbers.
         as_given = {str(value): value for value in np.unique(original)}
         named = np.array([as_given[str(label)] for label in space.labels])
@@ -242,11 +267,11 @@ class CellTyper(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self.answerer_.answer(values, columns).frame()
 
     def save(self, folder: str | Path, *, force: bool = False) -> Path:
-        """Write the model as a folder: ``weights.safetensors`` and ``about.json``."""
+        """Write the model as a folder: ``weights.safetensors``, ``about.json`` and the training cells kept."""
         from whycell.models.store import save
 
         check_is_fitted(self, "answerer_")
-        return save(self.answerer_, self.about_, Path(folder), force=force)
+        return save(self.answerer_, self.about_, Path(folder), examples=getattr(self, "examples_", None), force=force)
 
     @classmethod
     def load(cls, folder: str | Path) -> CellTyper:

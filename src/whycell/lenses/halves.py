@@ -1,0 +1,50 @@
+"""Whether scores foretell the outputs of models they were not made from: what every ridge here is tuned by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import rankdata
+
+__all__ = ["cross_checked", "rank_correlation"]
+
+
+def rank_correlation(told: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """Spearman's correlation over rows, for each column; zero for a column without spread.
+
+    Parameters
+    ----------
+    told, observed
+        (m, t)
+    """
+    ranks = [rankdata(each, axis=0) for each in (told, observed)]
+    ranks = [r - r.mean(axis=0) for r in ranks]
+    norm = np.sqrt((ranks[0] ** 2).sum(axis=0) * (ranks[1] ** 2).sum(axis=0))
+    return np.asarray((ranks[0] * ranks[1]).sum(axis=0) / np.maximum(norm, 1e-12))
+
+
+def cross_checked(told: Sequence[np.ndarray], observed: np.ndarray, *, half_of: np.ndarray) -> tuple[float, float]:
+    """The linear datamodeling score of two halves of the models, each on the models it was not made from.
+
+    Parameters
+    ----------
+    told
+        For each half (m, t): what its scores, summed over each model's samples, foretell of that model's outputs.
+    observed
+        (m, t) the outputs.
+    half_of
+        (m,) the half that each model belongs to; -1 for neither.
+
+    Returns
+    -------
+    score : mean rank correlation over targets
+    slope : observed over foretold change
+    """
+    scores, slopes = [], []
+    for half, each in enumerate(told):
+        fresh = half_of != half
+        scores.append(float(rank_correlation(each[fresh], observed[fresh]).mean()))
+        a, b = (v[fresh] - v[fresh].mean(axis=0) for v in (each, observed))
+        slopes.append(float((a * b).sum() / max(float((a**2).sum()), 1e-12)))
+    return float(np.mean(scores)), float(np.mean(slopes))
