@@ -8,8 +8,8 @@ from torch import nn
 from whycell.encode.sequences import dinucleotide_shuffle, one_hot
 from whycell.errors import UsageError
 from whycell.lenses.comparators import integrated_gradients
-from whycell.lenses.letters import hypothetical
 from whycell.lenses.inputs import deeplift
+from whycell.lenses.letters import hypothetical
 
 SEQUENCES = one_hot(["ACGTTGCAACGT", "GGGTATACCCAT", "TTGACGTCATTG"]).astype(np.float64)
 
