@@ -194,7 +194,7 @@ def _spread(codes: np.ndarray) -> np.ndarray:
 
 
 @_compiled
-def _shuffle_codes(codes: Any, seed: int, out: Any) -> None:
+def _shuffle_codes(codes: Any, seed: Any, out: Any) -> None:
     """One-hot shuffles of ``codes`` (n, length) into ``out`` (n, k, 4, length), which holds zeros."""
     n, length = codes.shape
     successors = np.empty(length, dtype=np.uint8)
@@ -265,7 +265,7 @@ def _draw_arborescence(order: Any, starts: Any, root: int, state: Any, last: Any
 
 
 @_compiled
-def _mixed(z: int) -> int:
+def _mixed(z: Any) -> Any:
     """The output function of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014) after one step of its counter."""
     z = np.uint64(z) + np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -274,7 +274,7 @@ def _mixed(z: int) -> int:
 
 
 @_compiled
-def _below(n: int, state: Any) -> int:
+def _below(n: int, state: Any) -> Any:
     """A random whole number in 0..n-1; off uniform by at most n / 2^32."""
     state[0] += np.uint64(0x9E3779B97F4A7C15)
     return np.int64(((_mixed(state[0]) >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32))
