@@ -5,7 +5,7 @@ A notebook shows a returned figure by itself; ``figure.savefig("map.pdf")`` keep
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from whycell._keys import DEFAULT_KEY, UNKNOWN, ObsKeys
 
@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.figure import Figure
 
-__all__ = ["cell_map", "composition", "confusion", "reliability", "risk_coverage"]
+__all__ = [
+    "cell_map",
+    "composition",
+    "confusion",
+    "contribution_map",
+    "contributions",
+    "reliability",
+    "risk_coverage",
+    "type_genes",
+]
 
 #: What may colour a map, and which column that is.
 _COLOURS = ("call", "leaf", "runner_up", "confidence", "leaf_confidence", "novelty")
@@ -136,6 +145,106 @@ def risk_coverage(adata: AnnData, truth: str, *, key: str = DEFAULT_KEY) -> Figu
     from whycell.reports import figures
 
     return figures.risk_coverage({key: curve(*_judged(adata, truth, key=key))})
+
+
+def contributions(adata: AnnData, cell: str, *, key: str = DEFAULT_KEY) -> Figure:
+    """Draw the genes of one cell as bars, for its call to the right and against it to the left.
+
+    Parameters
+    ----------
+    adata
+        Cells that :func:`whycell.tl.explain` has explained.
+    cell
+        Name of the cell.
+    key
+        The ``key_added`` of that run.
+    """
+    import numpy as np
+
+    from whycell.errors import UsageError
+    from whycell.reports import reasons
+
+    layer = _contributions(adata, key, "layers")
+    if cell not in adata.obs_names:
+        msg = f"there is no cell {cell!r}; there are {_list(adata.obs_names)}"
+        raise UsageError(msg)
+    row = np.asarray(layer[adata.obs_names.get_loc(cell)].todense()).ravel()
+    told = np.flatnonzero(row)
+    symbols = _symbols(adata)
+    return reasons.contributions(symbols[told], row[told], title=f"{cell}: {adata.obs[key].get(cell, '')}")
+
+
+def contribution_map(adata: AnnData, gene: str, *, key: str = DEFAULT_KEY, basis: str = "X_umap") -> Figure:
+    """Draw what one gene says of every cell, on a map of cells.
+
+    Parameters
+    ----------
+    adata
+        Cells that :func:`whycell.tl.explain` has explained.
+    gene
+        Its symbol, or its name in ``adata.var_names``.
+    key
+        The ``key_added`` of that run.
+    basis
+        Key of ``obsm`` that holds the coordinates; the first two columns are drawn.
+    """
+    import numpy as np
+
+    from whycell.errors import UsageError
+    from whycell.reports import reasons
+
+    layer = _contributions(adata, key, "layers")
+    at = np.flatnonzero((_symbols(adata) == gene) | (adata.var_names == gene))
+    if not len(at) or basis not in adata.obsm:
+        lacks = f"gene {gene!r} in var" if not len(at) else f"{basis!r} in obsm, only {_list(adata.obsm)}"
+        msg = f"there is no {lacks}"
+        raise UsageError(msg)
+    values = np.asarray(layer[:, at[0]].todense()).ravel()
+    return reasons.contribution_map(
+        adata.obsm[basis][:, :2], values, method=basis.removeprefix("X_").upper(), title=gene
+    )
+
+
+def type_genes(adata: AnnData, *, key: str = DEFAULT_KEY, top: int = 3) -> Figure:
+    """Draw the mean contributions of genes to the types, as a heat map.
+
+    Parameters
+    ----------
+    adata
+        Cells that :func:`whycell.tl.explain` has explained.
+    key
+        The ``key_added`` of that run.
+    top
+        Strongest genes of every type that are shown.
+    """
+    import numpy as np
+
+    from whycell.reports import reasons
+
+    mean = np.asarray(_contributions(adata, key, "varm")).T
+    strongest = np.argsort(-mean, axis=1, kind="stable")[:, :top]
+    genes = list(dict.fromkeys(strongest.ravel().tolist()))
+    types = [str(name) for name in adata.uns[ObsKeys(key).explanation]["types"]]
+    return reasons.type_genes(types, _symbols(adata)[genes], mean[:, genes])
+
+
+def _contributions(adata: AnnData, key: str, room: str) -> Any:
+    from whycell.errors import UsageError
+
+    name = ObsKeys(key).contributions
+    if name not in getattr(adata, room):
+        msg = f"{room} has no {name!r}; run whycell.tl.explain first (or whycell explain --layer), or name another key"
+        raise UsageError(msg)
+    return getattr(adata, room)[name]
+
+
+def _symbols(adata: AnnData) -> np.ndarray:
+    """What a person calls the genes: the approved symbol where the index holds ids, else the index."""
+    import numpy as np
+
+    from whycell.knowledge.genes import symbol_of
+
+    return np.array(symbol_of([str(name) for name in adata.var_names]), dtype=object)
 
 
 def _judged(adata: AnnData, truth: str, *, key: str) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,9 @@ from whycell._keys import DEFAULT_KEY
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["annotate"]
+    from whycell.results import Explanation
+
+__all__ = ["annotate", "explain"]
 
 
 def annotate(
@@ -87,5 +89,108 @@ def annotate(
         seed=seed,
         threads=threads,
         device=device,
+        force=force,
+    )
+
+
+def explain(
+    adata: AnnData,
+    *,
+    model: str | Path | None = None,
+    key_added: str = DEFAULT_KEY,
+    cell: str | None = None,
+    of_type: str | None = None,
+    against: str = "runner-up",
+    reference: str = "against",
+    method: str = "rescale",
+    top: int = 10,
+    markers: str | Path | None = None,
+    donor: str | None = None,
+    n_checked: int = 120,
+    seed: int = 0,
+    threads: int = 0,
+    force: bool = False,
+) -> Explanation:
+    """Say which genes made the model type the cells of ``adata`` as it did; writes in place.
+
+    The same as ``whycell explain`` on a file. Contributions are in log-odds of the call against its alternative, and
+    those of all genes of a cell add up to the difference between the cell and what it is compared with.
+
+    Parameters
+    ----------
+    adata
+        Cells that :func:`annotate` has typed; with ``model``, any cells.
+    model
+        Folder of a trained model, or the name of a built-in one; ``None`` is the one recorded by :func:`annotate`.
+    key_added
+        The ``key_added`` of that run; first part of the names of what is written.
+    cell, of_type
+        Explain one cell, by its name, or the cells called this type or something below it; all cells by default.
+    against
+        ``"runner-up"``, ``"sibling"``, ``"rest"``, or a type: what the call is weighed against.
+    reference
+        What a cell is compared with: the mean of sure cells of the alternative (``"against"``), of all other cells
+        (``"others"``), both of the same donor where known, of the training cells (``"training"``), or ``"zeros"``.
+    method
+        Rule of DeepLIFT: ``"rescale"`` or ``"reveal-cancel"``.
+    top
+        Genes kept of every cell, for and against each.
+    markers
+        File of known markers of your own: term, tab, gene; one a line.
+    donor
+        Column of ``obs`` that says which donor a cell came from; ``donor_id`` or ``donor`` where there is one.
+    n_checked
+        Cells on which the explanation is put to the test; 0 for none.
+    seed
+        Start of every random choice.
+    threads
+        Processor cores to use; 0 means all.
+    force
+        Overwrite what an earlier run wrote with the same ``key_added``.
+
+    Returns
+    -------
+    Explanation
+        Frozen, plain arrays: ``.frame()`` has a row a cell and gene, ``.type_frame()`` a row a type and gene, and
+        ``.checks`` how the explanation fared. Writes into ``adata`` (K stands for ``key_added``):
+
+    ``obs[K--rationale]``, ``obs[K--marker_gene_evidence]``
+        Why, in words, and the expressed genes that speak for the call, comma-separated; fields of the cell-annotation
+        schema. Empty for cells not explained.
+    ``layers[K_contributions]``
+        Sparse: the contributions kept.
+    ``varm[K_contributions]``
+        Mean contributions by type, in the order of ``uns[K_explanation]["types"]``.
+    ``uns[K_explanation]``
+        How it was made.
+
+    Raises
+    ------
+    whycell.errors.ModelError
+        No model is recorded, or the one recorded is not to be found.
+    whycell.errors.UsageError
+        There is no such cell, type, reference or rule.
+    whycell.errors.OutputError
+        An explanation is there already and ``force`` is false.
+    """
+    from whycell.jobs.explain import explain as job
+
+    return job(
+        adata,
+        model=None if model is None else str(model),
+        inplace=True,
+        key=key_added,
+        cell=cell,
+        of_type=of_type,
+        against=against,
+        reference=reference,
+        method=method,
+        top=top,
+        layer=True,
+        markers=None if markers is None else Path(markers),
+        donor=donor,
+        n_checked=n_checked,
+        seed=seed,
+        threads=threads,
         force=force,
     )
