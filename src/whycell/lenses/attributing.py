@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from whycell.errors import UsageError
 from whycell.lenses.engine import Multiplier, Pairs, Rule, Sweep
+from whycell.lenses.fusing import fused
 from whycell.lenses.heads import Head, head_of, layer_value
 from whycell.lenses.inputs import InputScores
 from whycell.lenses.rules import rules_of
@@ -127,8 +127,9 @@ class _Plan:
 
     @classmethod
     def of(cls, head: Head, rule: str, stop: int | None) -> _Plan:
-        tape = head.tape
-        stops = tape.inputs if stop is None else (stop,)
+        stops = head.tape.inputs if stop is None else (stop,)
+        tape = fused(head.tape, {head.tape.output, *stops})
+        head = Head(tape, head.weights)
         relevant = set(stops)
         for step in tape.steps:
             if not relevant.isdisjoint(step.inputs):

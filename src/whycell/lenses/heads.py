@@ -17,7 +17,22 @@ from whycell.lenses.tape import Step, Tape, record
 __all__ = ["Head", "head_of", "layer_value"]
 
 #: Operations that only change the shape, between a network's last function and its output.
-_SHAPES = frozenset("view _unsafe_view squeeze unsqueeze alias clone detach _to_copy select slice t transpose".split())
+_SHAPES = frozenset(
+    [
+        "view",
+        "_unsafe_view",
+        "squeeze",
+        "unsqueeze",
+        "alias",
+        "clone",
+        "detach",
+        "_to_copy",
+        "select",
+        "slice",
+        "t",
+        "transpose",
+    ]
+)
 
 
 @dataclass

@@ -6,6 +6,7 @@ import torch
 
 from whycell.lenses.engine import Rule
 from whycell.lenses.fallback import PathIntegral
+from whycell.lenses.fusing import FusedPool
 from whycell.lenses.rules_choice import Copy, MaskedFill, Where
 from whycell.lenses.rules_elementwise import Add, BatchNorm, Divide, Multiply, Rescale, RevealCancel, Subtract
 from whycell.lenses.rules_linear import Convolution, Moving, Product, Reshaping
@@ -36,7 +37,7 @@ ACTIVATIONS = """
 _SHAPES = Reshaping()
 RULES: dict[str, Rule] = {
     **{name: Moving() for name in MOVING.split()},
-    **{name: _SHAPES for name in RESHAPING.split()},
+    **dict.fromkeys(RESHAPING.split(), _SHAPES),
     "_log_softmax": LogSoftmax(),
     "_native_batch_norm_legit_no_training": BatchNorm(),
     "_safe_softmax": Softmax(),
@@ -47,6 +48,7 @@ RULES: dict[str, Rule] = {
     "amax": Extreme(1),
     "amin": Extreme(-1),
     "bmm": Product(),
+    "convolve": Convolution(),
     "copy": Copy(),
     "convolution": Convolution(),
     "div": Divide(),
@@ -55,6 +57,8 @@ RULES: dict[str, Rule] = {
     "max_pool2d_with_indices": MaxPool(2),
     "max_pool3d_with_indices": MaxPool(3),
     "masked_fill": MaskedFill(),
+    "max_pool": FusedPool(),
+    "relu_max_pool": FusedPool(),
     "max": Extreme(1),
     "maximum": ExtremeOfTwo(1),
     "min": Extreme(-1),
@@ -84,7 +88,7 @@ def rules_of(tape: Tape, rule: str) -> dict[int, Rule]:
 
 
 def _source(step: Step, active: list[int]) -> str:
-    if step.kind == "convolution":
+    if step.kind in ("convolution", "convolve"):
         return "convolution"
     return "dense" if step.kind in ("mm", "bmm") and len(active) == 1 else ""
 

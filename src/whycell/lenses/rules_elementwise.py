@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from whycell.lenses.engine import Multiplier, Node, Rule, sum_to
+from whycell.lenses.fusing import relu_multipliers
 from whycell.lenses.rules_linear import Scaling
 from whycell.lenses.slopes import SLOPES, quotient
 
@@ -47,11 +48,24 @@ class Rescale(Rule):
 
     def back(self, node: Node, m: Sequence[Tensor | None]) -> list[Tensor | None]:
         back: list[Tensor | None] = [None] * len(node.step.inputs)
-        if m[0] is not None:
+        if m[0] is None:
+            return back
+        compiled = self.compiled(node, m[0])
+        if compiled is not None:
+            back[node.active[0]] = compiled
+        else:
             slope, axis = self.slope(node)
             pairs = node.sweep.pairs
             back[node.active[0]] = pairs.join(pairs.split_m(m[0], axis) * slope, axis)
         return back
+
+    @staticmethod
+    def compiled(node: Node, m: Tensor) -> Tensor | None:
+        """Relu in one loop, where examples are the first axis."""
+        value = node.value(node.active[0])
+        if node.step.kind != "relu" or node.sweep.tape.batch[value] != (0, 1):
+            return None
+        return relu_multipliers(m, node.sweep.xs[value], node.sweep.rs[value])
 
     def carries(self, node: Node) -> bool:
         return True

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from whycell.lenses.engine import Multiplier, Node, Rule, sum_to
+from whycell.lenses.fusing import convolve, overlap
 
 __all__ = ["Convolution", "Moving", "Product", "Reshaping", "Scaling", "moving_back"]
 
@@ -180,11 +181,22 @@ class Convolution(Weighted):
         return 0
 
     def apply(self, node: Node, x: Tensor, w: Tensor) -> Tensor:
-        return aten.convolution(x, w, None, *self.settings(node))
+        return convolve(x, w, None, *self.settings(node))
 
     def transpose(self, node: Node, m: Tensor, w: Tensor) -> Tensor:
-        like = m.new_empty(()).expand(node.shape(0))
-        return aten.convolution_backward(m, like, w, None, *self.settings(node), [True, False, False])[0]
+        settings, shape = self.settings(node), node.shape(0)
+        summed = overlap(m, w, settings, shape[-1])
+        if summed is not None:
+            return summed
+        stride, padding, dilation, transposed, _, groups = settings
+        if transposed:
+            return convolve(m, w, None, stride, padding, dilation, False, [0] * len(stride), groups)
+        full = [
+            (places - 1) * s - 2 * p + d * (taps - 1) + 1
+            for places, s, p, d, taps in zip(m.shape[2:], stride, padding, dilation, w.shape[2:], strict=True)
+        ]
+        more = [size - reach for size, reach in zip(shape[2:], full, strict=True)]
+        return convolve(m, w, None, stride, padding, dilation, True, more, groups)
 
     @staticmethod
     def settings(node: Node) -> list[Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -24,6 +24,9 @@ from whycell.lenses.decompositions import decomposed
 __all__ = ["PerRow", "Slot", "Step", "Tape", "record"]
 
 aten = torch.ops.aten
+
+#: A view asks for a layout in memory that the values need not have when the tape runs again.
+_SHAPED = {aten.view.default: aten.reshape.default, aten._unsafe_view.default: aten.reshape.default}
 
 #: Batch sizes of the two recordings.
 FEW, MORE = 2, 3
@@ -115,6 +118,10 @@ class Tape:
         constants = {each: tensor for each, tensor in self.constants.items() if each in live}
         marks = {name: [each for each in found if each in live] for name, found in self.marks.items()}
         return Tape(kept[::-1], constants, self.inputs, value, marks, self.depends & live, batch, self.shapes)
+
+    def with_steps(self, steps: list[Step]) -> Tape:
+        """The same with other steps that make the same values."""
+        return replace(self, steps=steps)
 
     @property
     def lean(self) -> bool:
@@ -409,6 +416,7 @@ class _Assembler:
         if any(value in self.depends for value in inputs):
             self.depends.update(value for value in outputs if value is not None)
         if changes:
+            func = _SHAPED.get(func, func)
             self.steps.append(Step(func, leaves, spec, tuple(inputs), outputs, layer, tuple(places), grows))
 
     @staticmethod
