@@ -1,5 +1,6 @@
 """``whycell genes``: what is known of each gene, as a table, as texts and as vectors."""
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -66,6 +67,79 @@ def build(
 
 
 @genes.command(no_args_is_help=True)
+def describe(
+    table: Annotated[Path, typer.Argument(metavar="GENES", help="The table that genes build wrote.")],
+    service: Annotated[str, typer.Option("--service", metavar="URL", help="A server that speaks OpenAI's protocol.")],
+    language_model: Annotated[
+        str, typer.Option("--language-model", metavar="NAME", help="The language model to ask there.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="PARQUET", help="Where the texts go.")],
+    facets: Annotated[
+        str, typer.Option("--facets", metavar="NAME,NAME", help="associated,tissues,cell-types,drugs,pathways,ageing")
+    ] = "associated,pathways",
+    of: Annotated[
+        str, typer.Option("--of", metavar="GENE,GENE", help="Ask of these genes only, by id or symbol.")
+    ] = "",
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Plain calls instead of batches: at once, at full price")
+    ] = False,
+    key_from: Annotated[
+        str, typer.Option("--key-from", metavar="VARIABLE", help="Environment variable that holds the key.")
+    ] = "OPENAI_API_KEY",
+    price_in: Annotated[float | None, typer.Option("--price-in", min=0, help="Price of a million tokens sent.")] = None,
+    price_out: Annotated[
+        float | None, typer.Option("--price-out", min=0, help="Price of a million tokens that come back.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Agree to the cost beforehand.")] = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    force: options.Force = False,
+    debug: options.Debug = False,
+) -> None:
+    """Asks a language model about each gene, one question for each kind of text.
+
+    The number of requests and their cost are shown first, and nothing is sent before you agree. Each request is paid
+    once: a run that was stopped finds what was answered and what is on its way.
+
+    \b
+    Example:
+      whycell genes describe genes.parquet --service https://host/v1 --language-model NAME -o facets.parquet
+      whycell genes describe genes.parquet --service http://localhost:8000 --language-model NAME --of INS -o f.parquet
+
+    From Python: whycell.jobs.describe.describe.
+    """
+    with working(quiet=quiet, debug=debug) as talk:
+        from whycell.encode.batches import Estimate
+        from whycell.encode.service import Service
+        from whycell.jobs.describe import describe as job
+
+        def agreed(found: Estimate) -> bool:
+            print(found.sentence(), file=sys.stderr)
+            if found.requests == found.answered or yes:
+                return True
+            return sys.stdin.isatty() and typer.confirm("Send them?", err=True)
+
+        prices = (price_in, price_out) if price_in is not None and price_out is not None else None
+        frame = job(
+            table,
+            output,
+            facets=_split(facets),
+            service=Service(service, key_from=key_from),
+            model=language_model,
+            batch=not plain,
+            genes=_split(of),
+            prices=prices,
+            agreed=agreed,
+            force=force,
+            talk=talk,
+        )
+        if json:
+            print_json({"output": str(output), "texts": len(frame)})
+        else:
+            print(output)
+
+
+@genes.command(no_args_is_help=True)
 def embed(
     table: Annotated[Path, typer.Argument(metavar="GENES", help="The table that genes build wrote.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="PARQUET", help="Where the vectors go.")],
@@ -73,8 +147,14 @@ def embed(
         Path | None, typer.Argument(metavar="[FACETS]", help="Further texts: a table of gene_id, facet and text.")
     ] = None,
     encoder: Annotated[
-        str, typer.Option("--encoder", metavar="minilm|FOLDER", help="What turns texts into vectors.")
+        str, typer.Option("--encoder", metavar="minilm|FOLDER|URL", help="What turns texts into vectors.")
     ] = "minilm",
+    language_model: Annotated[
+        str, typer.Option("--language-model", metavar="NAME", help="The model to ask of a server's.")
+    ] = "",
+    key_from: Annotated[
+        str, typer.Option("--key-from", metavar="VARIABLE", help="Environment variable that holds the key.")
+    ] = "OPENAI_API_KEY",
     facets: Annotated[
         str, typer.Option("--facets", metavar="NAME,NAME", help="Kinds of text to encode; all unless given.")
     ] = "",
@@ -112,7 +192,9 @@ def embed(
             output,
             more=more,
             encoder=encoder,
-            facets=[name.strip() for name in facets.split(",") if name.strip()],
+            service_model=language_model,
+            key_from=key_from,
+            facets=_split(facets),
             dims=dims,
             precision=precision.value,
             cache=cache,
@@ -165,3 +247,7 @@ def coverage(
                     columns=["what", "value"],
                 )
             )
+
+
+def _split(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",") if name.strip()]

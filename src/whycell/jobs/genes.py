@@ -14,8 +14,9 @@ from whycell.compute import Talk
 from whycell.data.fetch import local_copy
 from whycell.data.whole import check_free, written_whole
 from whycell.encode.gene_vectors import principal, read_gene_vectors, write_gene_vectors
-from whycell.encode.text import embed_texts, load_encoder
-from whycell.errors import FormatError
+from whycell.encode.service import Service, ServiceEncoder
+from whycell.encode.text import TextEncoder, embed_texts, load_encoder
+from whycell.errors import FormatError, UsageError
 from whycell.jobs.record import fingerprint_file, write_run
 from whycell.knowledge.gene_sources import read_gene_info, read_hgnc, read_summaries
 from whycell.knowledge.texts import Coverage, build_gene_table, gene_texts, read_gene_table, write_gene_table
@@ -77,6 +78,8 @@ def embed(
     *,
     more: Path | None = None,
     encoder: str = "minilm",
+    service_model: str = "",
+    key_from: str = "OPENAI_API_KEY",
     facets: Sequence[str] = (),
     dims: int | None = None,
     precision: str = "float32",
@@ -97,7 +100,9 @@ def embed(
     more
         Further facets, as ``whycell genes describe`` writes them.
     encoder
-        ``"minilm"`` or a folder that sentence-transformers wrote.
+        ``"minilm"``, a folder that sentence-transformers wrote, or the address of a service.
+    service_model, key_from
+        For a service: the model's name there, and the environment variable with the key.
     facets
         Which to encode; all where empty.
     dims
@@ -122,7 +127,14 @@ def embed(
     check_free(Path(output), force=force)
     genes = read_gene_table(table)
     texts = gene_texts(genes, read_facets(more) if more else None, facets=facets)
-    model = load_encoder(encoder, precision=precision, device=device, threads=threads)
+    model: TextEncoder
+    if encoder.startswith(("https://", "http://")):
+        if not service_model:
+            msg = f"{encoder} may hold many models; say which with --language-model."
+            raise UsageError(msg)
+        model = ServiceEncoder(Service(encoder, key_from=key_from), service_model)
+    else:
+        model = load_encoder(encoder, precision=precision, device=device, threads=threads)
     vectors = embed_texts(texts["text"].tolist(), model, cache=cache, talk=talk)
     if dims is not None:
         vectors = principal(vectors, dims)
