@@ -12,6 +12,7 @@ from whycell.encode.service import Service
 from whycell.errors import OutputError, UsageError
 from whycell.jobs import genes
 from whycell.jobs.describe import describe
+from whycell.knowledge.genes import GeneTable
 
 _spec = importlib.util.spec_from_file_location("text_server", Path(__file__).parents[1] / "encode/text_server.py")
 text_server = importlib.util.module_from_spec(_spec)
@@ -89,9 +90,10 @@ def test_coverage_of_a_file(table: Path, tmp_path: Path) -> None:
     import anndata as ad
 
     rng = np.random.default_rng(0)
-    names = ["ENSG00000254647", "ENSG00000010610", "ENSG00000198804", "ENSG00000198938"]
-    counts = rng.poisson(3, (60, 4)).astype(np.float32) + 1
+    others = [i for i in GeneTable.load().ids[:400] if i not in ("ENSG00000254647", "ENSG00000010610")]
+    names = ["ENSG00000254647", "ENSG00000010610", *others[:298]]
+    counts = rng.poisson(1, (60, 300)).astype(np.float32)
     ad.AnnData(counts, var=pd.DataFrame(index=names)).write_h5ad(tmp_path / "q.h5ad")
     found = genes.coverage(tmp_path / "q.h5ad", table)
-    assert (found.genes, found.with_text) == (4, 2)
+    assert (found.genes, found.with_text) == (300, 2)
     assert found.share_of_counts == pytest.approx(counts[:, :2].sum() / counts.sum())
