@@ -10,9 +10,9 @@ from whycell._keys import DEFAULT_KEY
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from whycell.results import Explanation
+    from whycell.results import ExampleEvidence, Explanation
 
-__all__ = ["annotate", "explain"]
+__all__ = ["annotate", "explain", "explain_examples"]
 
 
 def annotate(
@@ -193,4 +193,65 @@ def explain(
         seed=seed,
         threads=threads,
         force=force,
+    )
+
+
+def explain_examples(
+    adata: AnnData,
+    *,
+    model: str | Path | None = None,
+    key: str = DEFAULT_KEY,
+    cell: str | None = None,
+    of_type: str | None = None,
+    top: int = 10,
+    seed: int = 0,
+    threads: int = 0,
+) -> ExampleEvidence:
+    """Say which training cells, donors and studies taught the calls of ``adata``; writes nothing into it.
+
+    The same as ``whycell explain --lens examples`` on a file.
+
+    Parameters
+    ----------
+    adata
+        Cells x genes, typed by ``tl.annotate``.
+    model
+        Folder of a trained model, or a name; ``None`` is the one recorded in ``uns``.
+    key
+        The ``key_added`` of ``tl.annotate``.
+    cell
+        Name of one cell to explain.
+    of_type
+        Explain the cells called this, or something below it, together; every type where neither is given.
+    top
+        Training cells named, for and against each.
+    seed
+        Start of every random choice.
+    threads
+        Processor cores to use; 0 means all.
+
+    Returns
+    -------
+    ExampleEvidence
+        Frozen, plain tables: ``.frame()``, ``.overview()``, and ``.targets`` with supporters, opponents and the sums by
+        donor, study and label of each cell or type.
+
+    Raises
+    ------
+    whycell.errors.ModelError
+        The model is not to be found, or keeps no training cells.
+    whycell.errors.UsageError
+        There is no such cell or type.
+    """
+    from whycell.jobs.explain_examples import explain_examples as job
+
+    return job(
+        adata,
+        model=None if model is None else str(model),
+        key=key,
+        cell=cell,
+        of_type=of_type,
+        top=top,
+        seed=seed,
+        threads=threads,
     )

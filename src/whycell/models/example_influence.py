@@ -92,7 +92,7 @@ class Lessons:
         self.is_leaf = taught.may.sum(axis=1) == 1
 
     def influences(
-        self, x: np.ndarray, may: np.ndarray, *, ridges: tuple[float, ...], together: bool = False
+        self, x: np.ndarray, may: np.ndarray, *, ridges: tuple[float, ...], group: np.ndarray | None = None
     ) -> list[np.ndarray]:
         """Influence on the log-odds of each target's set of leaves, head by head.
 
@@ -104,14 +104,14 @@ class Lessons:
             (t, k) bool, the leaves that each target was called.
         ridges
             In units of a mean cell's curvature.
-        together
-            The mean over the targets, in place of each.
+        group
+            (t,) int, 0..g-1: the mean over the targets of each group, in place of each target.
 
         Returns
         -------
-        For each head (n_ridges, t or 1, n) float32
+        For each head (n_ridges, t or g, n) float32
         """
-        return [self._through(head, x, may, ridges, together=together) for head in self.heads]
+        return [self._through(head, x, may, ridges, group=group) for head in self.heads]
 
     def dots(self, x: np.ndarray, may: np.ndarray) -> list[np.ndarray]:
         """The same without any curvature: plain gradient products (t, n) of each head."""
@@ -155,16 +155,19 @@ class Lessons:
         may: np.ndarray,
         ridges: tuple[float, ...],
         *,
-        together: bool,
+        group: np.ndarray | None,
     ) -> np.ndarray:
         basis, left, right = self._sides(head)
         psi, to = self._asked(head, x, may, basis)
-        asked = psi.T @ to / np.float32(len(x)) if together else None
-        out = np.empty((len(ridges), 1 if together else len(x), len(left)), dtype=np.float32)
+        asked = None
+        if group is not None:
+            members = [group == g for g in range(int(group.max()) + 1)]
+            asked = [psi[mine].T @ to[mine] / np.float32(mine.sum()) for mine in members]
+        out = np.empty((len(ridges), len(x) if asked is None else len(asked), len(left)), dtype=np.float32)
         for r, ridge in enumerate(ridges):
             scale = 1.0 / (basis.curvature + np.float32(ridge * basis.unit))
             for t in range(out.shape[1]):
-                each = np.outer(psi[t], to[t]) if asked is None else asked
+                each = np.outer(psi[t], to[t]) if asked is None else asked[t]
                 out[r, t] = ((left @ (each * scale)) * right).sum(axis=1)
         return out * self.pull
 

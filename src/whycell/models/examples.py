@@ -86,7 +86,7 @@ class Examples:
         """As ``example_influence`` asks them."""
         return Taught(self.coordinates.astype(np.float32), self.meanings[self.kind], self.weight)
 
-    def influences(self, x: np.ndarray, may: np.ndarray, *, together: bool = False) -> np.ndarray:
+    def influences(self, x: np.ndarray, may: np.ndarray, *, group: np.ndarray | None = None) -> np.ndarray:
         """How much each cell moves the log-odds of what was called, to first order; negative where it speaks against.
 
         Parameters
@@ -95,15 +95,15 @@ class Examples:
             (t, n_inputs) coordinates.
         may
             (t, n_leaves) bool, the leaves of each call.
-        together
-            The mean over the targets.
+        group
+            (t,) int, 0..g-1: the mean over each group of targets, in place of each target.
 
         Returns
         -------
-        (t or 1, n) float32
+        (t or g, n) float32
         """
         lessons = Lessons(self.taught(), self.heads)
-        found = lessons.influences(x, may, ridges=(self.ridge,), together=together)
+        found = lessons.influences(x, may, ridges=(self.ridge,), group=group)
         return np.asarray(sum(each[0] for each in found) / np.float32(len(found) / self.quality["slope"]))
 
 

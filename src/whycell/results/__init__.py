@@ -5,6 +5,20 @@
 
 from whycell.results.answers import Annotation, Evaluation, Finding, TreeNode
 from whycell.results.audit import Audit
+from whycell.results.examples import ExampleEvidence, Teaching
 from whycell.results.explanation import Explanation, TopGenes, TypeGenes
+from whycell.results.groups import Groups
 
-__all__ = ["Annotation", "Audit", "Evaluation", "Explanation", "Finding", "TopGenes", "TreeNode", "TypeGenes"]
+__all__ = [
+    "Annotation",
+    "Audit",
+    "Evaluation",
+    "ExampleEvidence",
+    "Explanation",
+    "Finding",
+    "Groups",
+    "Teaching",
+    "TopGenes",
+    "TreeNode",
+    "TypeGenes",
+]
