@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-__all__ = ["big_file"]
+__all__ = ["big_file", "big_file_of_genes"]
 
 TYPES, STEP = 12, 2000
 
@@ -46,6 +46,29 @@ def big_file(n_cells: int = 100_000, n_genes: int = 20_000, *, molecules: int = 
     temporary = path.with_suffix(".part")
     made.write_h5ad(temporary, compression="gzip")
     return temporary.replace(path)
+
+
+def big_file_of_genes(n_cells: int = 100_000, n_genes: int = 20_000) -> Path:
+    """The same file with real Ensembl ids, those that code for proteins first."""
+    import shutil
+
+    import h5py
+
+    from whycell.knowledge.genes import GeneTable
+
+    source = big_file(n_cells, n_genes)
+    path = source.with_name(source.name.replace("whycell-bench-", "whycell-bench-genes-"))
+    if not path.exists():
+        part = path.with_suffix(".part")
+        shutil.copyfile(source, part)
+        table = GeneTable.load("human")
+        coding = table.ids[np.asarray(table.biotypes) == "protein_coding"]
+        ids = np.concatenate([coding, np.setdiff1d(table.ids, coding)])
+        with h5py.File(part, "r+") as file:
+            index = file["var"][file["var"].attrs["_index"]]
+            index[...] = ids[: index.shape[0]].astype(object)
+        part.replace(path)
+    return path
 
 
 def _share(logs: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 
 from whycell.encode.gene_vectors import read_gene_vectors
 from whycell.encode.service import Service
@@ -97,3 +98,37 @@ def test_coverage_of_a_file(table: Path, tmp_path: Path) -> None:
     found = genes.coverage(tmp_path / "q.h5ad", table)
     assert (found.genes, found.with_text) == (300, 2)
     assert found.share_of_counts == pytest.approx(counts[:, :2].sum() / counts.sum())
+
+
+def test_cells_are_embedded_block_by_block_as_all_at_once(tmp_path: Path) -> None:
+    import anndata as ad
+    import zarr
+
+    from whycell.encode.gene_vectors import unit_rows, write_gene_vectors
+    from whycell.encode.genept import genept_w
+    from whycell.jobs.embed_cells import embed_cells
+
+    rng = np.random.default_rng(0)
+    ids = [str(i) for i in GeneTable.load().ids[:300]]
+    counts = rng.poisson(0.5, (700, 300)).astype(np.float32)
+    ad.AnnData(counts, var=pd.DataFrame(index=ids)).write_h5ad(tmp_path / "q.h5ad")
+    vectors = unit_rows(rng.standard_normal((200, 8)))
+    write_gene_vectors(
+        tmp_path / "v.parquet",
+        gene_ids=ids[:200],
+        ensembl_ids=[[i] for i in ids[:200]],
+        facets=["name"] * 200,
+        vectors=vectors,
+        about={"encoder": "toy"},
+    )
+    for chunk, threads in ((64, 2), (1000, 1)):
+        out = tmp_path / f"c{chunk}.zarr"
+        made = embed_cells(tmp_path / "q.h5ad", out, vectors=tmp_path / "v.parquet", chunk=chunk, threads=threads)
+        stored = zarr.open_group(str(out), mode="r")
+        matrix = np.vstack([vectors, np.zeros((100, 8), np.float32)])
+        wanted, coverage = genept_w(sp.csr_matrix(counts), matrix, threads=1)
+        np.testing.assert_allclose(stored["embedding"][:], wanted, atol=1e-6)  # vectors were brought to length one again
+        np.testing.assert_allclose(stored["coverage"][:], coverage, rtol=1e-6)
+        assert made["cells"] == 700
+        with pytest.raises(OutputError, match="exists already"):
+            embed_cells(tmp_path / "q.h5ad", out, vectors=tmp_path / "v.parquet")

@@ -249,5 +249,61 @@ def coverage(
             )
 
 
+@genes.command(no_args_is_help=True)
+def cells(
+    query: Annotated[Path, typer.Argument(metavar="QUERY", help="A file of cells.")],
+    gene_vectors: Annotated[
+        Path, typer.Option("--gene-vectors", metavar="PARQUET", help="Vectors that genes embed wrote.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="ZARR", help="Where the embedding goes.")],
+    facets: Annotated[
+        str, typer.Option("--facets", metavar="NAME,NAME", help="Kinds of text to use; all unless given.")
+    ] = "",
+    dims: Annotated[int | None, typer.Option("--dims", min=1, help="Numbers that each vector keeps.")] = None,
+    normalise: Annotated[
+        str, typer.Option("--normalise", metavar="NAME", help="none, cp10k, log1p-cp10k, sqrt or rank.")
+    ] = "log1p-cp10k",
+    centre: Annotated[
+        str, typer.Option("--centre", metavar="NAME", help="keep, mean or first: what is common to all genes.")
+    ] = "keep",
+    threads: options.Threads = 0,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    force: options.Force = False,
+    debug: options.Debug = False,
+) -> None:
+    """Embeds cells as the sum of their genes' vectors, weighted by expression (GenePT-w).
+
+    Each cell becomes a vector of length one, and the share of its counts that has a text is kept beside it. Memory does
+    not grow with the file.
+
+    \b
+    Example:
+      whycell genes cells blood.h5ad --gene-vectors vectors.parquet -o cells.zarr
+
+    From Python: whycell.jobs.embed_cells.embed_cells.
+    """
+    with working(quiet=quiet, debug=debug) as talk:
+        from whycell.jobs.embed_cells import embed_cells as job
+
+        made = job(
+            query,
+            output,
+            vectors=gene_vectors,
+            facets=tuple(_split(facets)),
+            dims=dims,
+            normalise=normalise,
+            centre=centre,
+            threads=threads,
+            force=force,
+            talk=talk,
+        )
+        if json:
+            print_json({"output": str(output), **made})
+        else:
+            talk.note(f"{made['cells']:,} cells, {made['dims']} dimensions, {made['coverage']:.3f} of their counts.")
+            print(output)
+
+
 def _split(names: str) -> list[str]:
     return [name.strip() for name in names.split(",") if name.strip()]

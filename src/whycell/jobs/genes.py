@@ -126,6 +126,7 @@ def embed(
     talk = talk or Talk()
     check_free(Path(output), force=force)
     genes = read_gene_table(table)
+    genes = genes[genes["ensembl_ids"].str.len() > 0]  # a file of cells can hold no other
     texts = gene_texts(genes, read_facets(more) if more else None, facets=facets)
     model: TextEncoder
     if encoder.startswith(("https://", "http://")):
