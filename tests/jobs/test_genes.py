@@ -127,7 +127,7 @@ def test_cells_are_embedded_block_by_block_as_all_at_once(tmp_path: Path) -> Non
         stored = zarr.open_group(str(out), mode="r")
         matrix = np.vstack([vectors, np.zeros((100, 8), np.float32)])
         wanted, coverage = genept_w(sp.csr_matrix(counts), matrix, threads=1)
-        np.testing.assert_allclose(stored["embedding"][:], wanted, atol=1e-6)  # vectors were brought to length one again
+        np.testing.assert_allclose(stored["embedding"][:], wanted, atol=1e-6)  # read back, they are one again
         np.testing.assert_allclose(stored["coverage"][:], coverage, rtol=1e-6)
         assert made["cells"] == 700
         with pytest.raises(OutputError, match="exists already"):
