@@ -33,10 +33,10 @@ __all__ = ["Design", "LassoFit", "lasso_fit", "lasso_path", "lasso_steps", "make
 
 #: Coordinates of a block; targets that travel together.
 COORDINATES = 64
-TARGETS = 96
+TARGETS = 128
 MOST_SWEEPS = 500
 #: Single precision serves until steps are this small beside the largest moment.
-ROUGH = 2e-5
+ROUGH = 2e-6
 #: A path ends for its targets when the error on held-out masks has not fallen for so many lambdas.
 PATIENCE = 6
 
