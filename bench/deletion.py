@@ -166,6 +166,12 @@ def main() -> bool:
             table["ours_minus"][peer] = {"mean": found.value, "low": found.low, "high": found.high}
             limits[f"{deletion}: fall beyond that of {peer}"] = (found.value, ">=", 0.0)
         results[deletion] = table
+    both = {name: np.mean([per_donor[d][name] for d in per_donor], axis=0) for name in (DEFAULT_METHOD, *PEERS)}
+    results["mean of both"] = {}
+    for peer in PEERS:
+        found = t_interval(both[DEFAULT_METHOD] - both[peer])
+        results["mean of both"][peer] = {"mean": found.value, "low": found.low, "high": found.high}
+        limits[f"mean of both: fall beyond that of {peer}, low end of the interval"] = (found.low, ">=", 0.0)
     results["cpu_s"] = round(time.process_time() - start, 1)
     return report("deletion", results, limits=limits)
 
