@@ -5,10 +5,12 @@ from typing import Any
 
 #: Where each public name lives; a module is loaded when its name is first asked for, so that no import is heavy.
 _HOMES: dict[str, str] = {
+    "Datamodels": "examples",
     "HeadSettings": "many",
     "InputScores": "inputs",
     "ManyModels": "many",
     "check_balance": "masks",
+    "datamodels": "examples",
     "deeplift": "inputs",
     "draw_masks": "masks",
     "expected_gradients": "comparators",
@@ -26,10 +28,12 @@ _HOMES: dict[str, str] = {
 }
 
 __all__ = [
+    "Datamodels",
     "HeadSettings",
     "InputScores",
     "ManyModels",
     "check_balance",
+    "datamodels",
     "deeplift",
     "draw_masks",
     "expected_gradients",

@@ -1,4 +1,4 @@
-"""When may one say "this sample matters"? Permuted outputs for q-values, half-samples for stability, cohorts out of bag.
+"""When may one say "this sample matters"? Permuted outputs for q-values, half-samples for stability, out of bag.
 
 With thousands of samples and targets some effects are large by chance. The null is made of the same masks with the
 outputs handed to other models, which keeps everything but the link between them.
