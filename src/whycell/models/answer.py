@@ -16,6 +16,7 @@ from whycell._keys import UNKNOWN
 from whycell.encode.cells import align_genes
 from whycell.models.calibrate import pick_nodes
 from whycell.models.forward import ensemble_logits
+from whycell.models.home import Homes
 from whycell.models.leaves import LeafSpace
 from whycell.models.lessons import Cells, Learned
 from whycell.models.novelty import NoveltyModel
@@ -123,7 +124,7 @@ class Answerer:
     ----------
     genes
         (n_genes,) ids.
-    space, learned, calibration, novelty, norms, other
+    space, learned, calibration, novelty, norms, other, homes
         Its parts.
     """
 
@@ -134,6 +135,7 @@ class Answerer:
     novelty: NoveltyModel
     norms: Norms
     other: OtherGenes
+    homes: Homes
 
     def align(self, names: np.ndarray) -> np.ndarray:
         """(n_columns,) int32: the model's gene of each column, -1 for a gene never met, below that for one it does
@@ -159,7 +161,7 @@ class Answerer:
         x, facts = self.learned.encode(values, columns, seen)
         far = self.other.far(values, columns, facts[:, 0])
         parts = [
-            self._block(x[start : start + BLOCK], facts[start : start + BLOCK, 2], far[start : start + BLOCK], coverage)
+            self._block(x[start : start + BLOCK], facts[start : start + BLOCK, 2], far[start : start + BLOCK], seen)
             for start in range(0, max(len(x), 1), BLOCK)
         ]
         probabilities, node, confidence, novelty = (np.concatenate(part) for part in zip(*parts, strict=True))
@@ -167,15 +169,16 @@ class Answerer:
         return Answer(self.space, probabilities, node, confidence, novelty, flag, x)
 
     def _block(
-        self, x: np.ndarray, outside: np.ndarray, far: np.ndarray, coverage: float
+        self, x: np.ndarray, outside: np.ndarray, far: np.ndarray, seen: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        n = len(x)
+        n, coverage = len(x), self.learned.coverage(seen)
         padded = np.zeros((BLOCK, x.shape[1]), dtype=np.float32)
         rest, distant = np.zeros(BLOCK), np.zeros(BLOCK)
         padded[:n], rest[:n], distant[:n] = x, outside, far
         log_p = ensemble_logits(padded, self.learned.heads)
         probabilities = self.calibration.probabilities(log_p, coverage=coverage)
-        of_nodes = self.calibration.of_nodes(probabilities, self.space.below)
+        trust = self.homes.trust_in(padded, seen, self.calibration.trust)
+        of_nodes = self.calibration.of_nodes(probabilities, self.space.below, trust=trust)
         node = pick_nodes(of_nodes, self.space.information, self.calibration.threshold_at(coverage))
         # Cells of another tissue get no call: whatever branch they resemble, they are not on it.
         node = np.where(distant > FOREIGN, -1, node)

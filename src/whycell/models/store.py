@@ -25,6 +25,7 @@ from whycell.errors import ModelError, OutputError
 from whycell.models.answer import Answerer, Norms
 from whycell.models.examples import FILE as _EXAMPLES
 from whycell.models.examples import Examples, pack
+from whycell.models.home import Homes
 from whycell.models.leaves import LeafSpace
 from whycell.models.lessons import Learned
 from whycell.models.novelty import NoveltyModel
@@ -36,6 +37,7 @@ __all__ = ["FORMAT", "KIND", "fingerprint", "load", "read_card", "save"]
 KIND = "whycell.CellTyper"
 FORMAT = 1
 _WEIGHTS, _ABOUT = "weights.safetensors", "about.json"
+_HOMES = ("means", "owner", "whiten", "limit", "trust", "measured")
 
 
 def save(
@@ -206,6 +208,8 @@ def _tensors(answerer: Answerer) -> dict[str, np.ndarray]:
     }
     for name in ("levels", "centre", "width", "q50", "q99"):
         out[f"novelty.{name}"] = getattr(novelty, name)
+    if len(answerer.homes.limit):
+        out.update({f"homes.{name}": getattr(answerer.homes, name) for name in _HOMES})
     for m, head in enumerate(learned.heads):
         out.update({f"head.{m}.{name}": value for name, value in head.items()})
     out.update({f"novelty.head.{name}": value for name, value in novelty.head.items()})
@@ -249,6 +253,7 @@ def _rebuild(tensors: Mapping[str, np.ndarray], card: Mapping[str, Any]) -> Answ
     )
     encoder = Encoder(target=numbers["target"], **_group(tensors, "encoder."))
     novelty_head = _group(tensors, "novelty.head.")
+    homes = _group(tensors, "homes.")
     learned = Learned(
         encoder=encoder,
         unit=numbers["unit"],
@@ -280,6 +285,7 @@ def _rebuild(tensors: Mapping[str, np.ndarray], card: Mapping[str, Any]) -> Answ
             width=numbers["other_width"],
         ),
         norms=Norms(numbers["low_sum"], numbers["low_genes"], tensors["norms.high_sum"], numbers["counts"]),
+        homes=Homes(**homes) if homes else Homes.none(len(space.nodes), *encoder.directions.shape[::-1]),
     )
 
 

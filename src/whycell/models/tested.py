@@ -99,9 +99,12 @@ class Calibration:
         order = np.argsort(self.levels)
         return float(np.interp(np.log(coverage), np.log(self.levels[order]), self.thresholds[order]))
 
-    def of_nodes(self, probabilities: np.ndarray, below: np.ndarray) -> np.ndarray:
-        """(n_cells, n_nodes) confidence in each node: the sum over the leaves below it, times the trust in it."""
-        return np.asarray((probabilities @ below.T.astype(np.float64)) * self.trust)
+    def of_nodes(self, probabilities: np.ndarray, below: np.ndarray, *, trust: np.ndarray | None = None) -> np.ndarray:
+        """(n_cells, n_nodes) confidence in each node: the sum over the leaves below it, times the trust in it.
+
+        ``trust`` (n_cells, n_nodes) is that of each cell (``home.Homes``), the model's own where ``None``.
+        """
+        return np.asarray((probabilities @ below.T.astype(np.float64)) * (self.trust if trust is None else trust))
 
 
 def predict_held_out(cells: Cells, folds: Folds, models: Mapping[int, Learned], *, rng: np.random.Generator) -> HeldOut:

@@ -22,6 +22,7 @@ from whycell.models.answer import Answerer, Norms
 from whycell.models.calibrate import make_folds
 from whycell.models.card import make_card
 from whycell.models.examples import gather
+from whycell.models.home import Homes
 from whycell.models.leaves import LeafSpace, build_leaves
 from whycell.models.lessons import Cells, Recipe, learn
 from whycell.models.outside import OtherGenes
@@ -207,6 +208,7 @@ class CellTyper(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             novelty=novelty_model(held, learned),
             norms=norms,
             other=OtherGenes.learn(values, gene_names, kept, study, seen),
+            homes=Homes.learn(learned, cells, below=space.below, trust=calibration.trust),
         )
         self.examples_ = None
         if examples > 0:
