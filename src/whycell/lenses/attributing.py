@@ -1,9 +1,9 @@
-"""DeepLIFT chunk by chunk: references paired with examples, one sweep for each chunk, means and spreads over references."""
+"""DeepLIFT chunk by chunk: one sweep for each, means and spreads over references."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,19 +11,25 @@ import torch
 from torch import Tensor, nn
 
 from whycell.errors import UsageError
-from whycell.lenses.engine import Multiplier, Pairs, Rule, Sweep
+from whycell.lenses.engine import Rule, Sweep
+from whycell.lenses.fallback import PathIntegral
 from whycell.lenses.fusing import fused
+from whycell.lenses.given import References, tensor_like
 from whycell.lenses.heads import Head, head_of, layer_value
 from whycell.lenses.inputs import InputScores
+from whycell.lenses.pairs import Multiplier, Pairs
 from whycell.lenses.rules import rules_of
 from whycell.lenses.rules_elementwise import Rescale, RevealCancel
 from whycell.lenses.rules_linear import Moving, Scaling
+from whycell.lenses.tape import Tape
 
 __all__ = ["attribute"]
 
 RULES = ("rescale", "reveal-cancel", "genomics")
+#: A chunk whose sums miss by more than this share of the output is done again, with an account of every step.
+TOLERATED = 1e-4
 #: Bytes that the values of one chunk may take.
-BUDGET = 48 << 20
+BUDGET = 16 << 20
 
 
 def attribute(
@@ -43,75 +49,30 @@ def attribute(
         raise UsageError(msg)
     several = isinstance(x, tuple)
     like = next((each for each in module.parameters() if each.is_floating_point()), None)
-    inputs = tuple(_tensor(each, like) for each in (x if several else (x,)))
+    inputs = tuple(tensor_like(each, like, exact=at is not None) for each in (x if several else (x,)))
     if len({len(each) for each in inputs}) != 1 or not len(inputs[0]):
         msg = f"inputs of {', '.join(str(len(each)) for each in inputs)} examples: wanted as many in each, at least one"
         raise UsageError(msg)
-    references = _References(reference, inputs, several=several)
+    references = References(reference, inputs, several=several)
     with torch.no_grad():
-        head = head_of(module, inputs, target, neuron)
+        head = _head(module, inputs, target, neuron, given=x)
         plan = _Plan.of(head, rule, None if at is None else layer_value(head.tape, module, at))
         found = _Work(plan, inputs, references, chunk).done()
     return found.scores(rule, several=several and at is None)
 
 
-def _tensor(x: Any, like: Tensor | None) -> Tensor:
-    x = torch.as_tensor(x).detach()
-    kind = like.dtype if like is not None else (x.dtype if x.is_floating_point() else torch.float32)
-    return x.to(device=like.device if like is not None else x.device, dtype=kind)
-
-
-class _References:
-    """References in whatever form they were given: shared by all examples, or some for each."""
-
-    def __init__(self, given: Any, inputs: tuple[Tensor, ...], *, several: bool) -> None:
-        if callable(given):
-            given = given(inputs if several else inputs[0])
-        each = [None] * len(inputs) if given is None else (given if several else (given,))
-        if len(each) != len(inputs):
-            msg = f"references for {len(each)} inputs, {len(inputs)} inputs: wanted one for each, as a tuple"
-            raise UsageError(msg)
-        found = [_laid(r, x) for r, x in zip(each, inputs, strict=True)]
-        self.k = max(r.shape[1] for r in found)
-        self.shared = all(r.shape[0] == 1 for r in found)
-        if any(r.shape[1] not in (1, self.k) for r in found):
-            msg = f"references of {', '.join(str(r.shape[1]) for r in found)}: wanted as many for each input"
-            raise UsageError(msg)
-        self.tensors = [r.expand(r.shape[0], self.k, *r.shape[2:]) for r in found]
-
-    def rows(self, examples: slice, which: slice) -> list[Tensor]:
-        """(m, k', ...) of some examples; m is 1 where all share them."""
-        m = len(range(examples.start, examples.stop))
-        out = []
-        for r in self.tensors:
-            r = r[:, which]
-            if not self.shared:
-                r = r[examples] if len(r) > 1 else r.expand(m, *r.shape[1:])
-            out.append(r)
-        return out
-
-
-def _laid(reference: Any, x: Tensor) -> Tensor:
-    """(n or 1, k, ...) of one input's reference."""
-    sample, n = tuple(x.shape[1:]), len(x)
-    if reference is None:
-        return x.new_zeros(1, 1, *sample)
-    reference = torch.as_tensor(reference).detach().to(x)
-    shape = tuple(reference.shape)
-    if shape == (n, *sample):
-        return reference.unsqueeze(1)
-    if len(shape) == len(sample) + 2 and shape[0] in (1, n) and shape[2:] == sample:
-        return reference
-    if shape == sample:
-        return reference[None, None]
-    if shape[1:] == sample:
-        return reference[None]
-    words = ", ".join(map(str, sample))
-    msg = (
-        f"a reference of shape {shape} for inputs of shape {(n, *sample)}: wanted that shape, "
-        f"(k, {words}) for all, or ({n}, k, {words})"
-    )
-    raise UsageError(msg)
+def _head(
+    module: nn.Module, inputs: tuple[Tensor, ...], target: Any, neuron: tuple[str, Any] | None, *, given: Any
+) -> Head:
+    """As ``head_of``; a network that takes tokens says so in a word of its own."""
+    try:
+        return head_of(module, inputs, target, neuron)
+    except RuntimeError as error:
+        each = given if isinstance(given, tuple) else (given,)
+        if all(torch.as_tensor(x).is_floating_point() for x in each):
+            raise
+        msg = "x holds whole numbers, which have no parts to add up; explain what they are embedded as, at='its layer'"
+        raise UsageError(msg) from error
 
 
 @dataclass
@@ -124,11 +85,12 @@ class _Plan:
     relevant: set[int]
     keep: set[int]
     needs_plus: set[int]
+    whole: bool
 
     @classmethod
     def of(cls, head: Head, rule: str, stop: int | None) -> _Plan:
         stops = head.tape.inputs if stop is None else (stop,)
-        tape = fused(head.tape, {head.tape.output, *stops})
+        tape = fused(head.tape, {head.tape.output, *stops, *_revealed(head.tape, rule)})
         head = Head(tape, head.weights)
         relevant = set(stops)
         for step in tape.steps:
@@ -146,13 +108,19 @@ class _Plan:
             all_values = found.needs_values or needs_plus
             keep.update(value for value in step.inputs if all_values or value not in tape.depends)
             keep.update(value for value in step.outputs if all_values and value is not None)
-        return cls(head, rules, stops, relevant, keep, needs_plus)
+        return cls(head, rules, stops, relevant, keep, needs_plus, stop is None)
 
     def bytes_per_row(self) -> int:
         """Of the values kept, and as much again for multipliers."""
         tape = self.head.tape
         sizes = [math.prod(tape.shapes[value]) // 2 for value in tape.batch if value in self.keep]
         return 8 * max(sum(sizes), 1)
+
+
+def _revealed(tape: Tape, rule: str) -> set[int]:
+    """What RevealCancel writes: a relu that became part of a pool would be rescaled."""
+    steps = [tape.steps[number] for number, each in rules_of(tape, rule).items() if isinstance(each, RevealCancel)]
+    return {value for step in steps for value in step.outputs if value is not None}
 
 
 def _needing_parts(steps: list[Any], rules: dict[int, Rule], depends: set[int]) -> set[int]:
@@ -169,7 +137,7 @@ def _needing_parts(steps: list[Any], rules: dict[int, Rule], depends: set[int]) 
 class _Work:
     """All chunks."""
 
-    def __init__(self, plan: _Plan, inputs: tuple[Tensor, ...], references: _References, chunk: int | None) -> None:
+    def __init__(self, plan: _Plan, inputs: tuple[Tensor, ...], references: References, chunk: int | None) -> None:
         self.plan, self.inputs, self.references = plan, inputs, references
         self.chunk = chunk if chunk else max(1, BUDGET // plan.bytes_per_row())
         self.kept: Sweep | None = None
@@ -191,30 +159,41 @@ class _Work:
         size = min(k, self.chunk)
         mean = _Mean()
         for start in range(0, k, size):
-            mean.add(*self.piece(examples, slice(start, min(start + size, k))))
+            mean.add(self.piece(examples, slice(start, min(start + size, k))))
         return mean
 
-    def piece(self, examples: slice, which: slice) -> Any:
+    def piece(self, examples: slice, which: slice) -> _Piece:
+        """Some examples against some of their references; again with an account of every step if it does not add up."""
+        piece = self.swept(examples, which, self.plan.keep, ())
+        if self.plan.whole and piece.gap() > TOLERATED:
+            steps = self.plan.head.tape.steps
+            everything = {value for step in steps for value in (*step.inputs, *step.outputs) if value is not None}
+            audited = {each for each, rule in self.plan.rules.items() if not isinstance(rule, PathIntegral)}
+            piece = self.swept(examples, which, everything | self.plan.keep, audited)
+            rounding = 1e-2 * max(float(gap.abs().max()) for gap in piece.lost.values())
+            piece.lost = {name: gap for name, gap in piece.lost.items() if float(gap.abs().max()) > rounding}
+        return piece
+
+    def swept(self, examples: slice, which: slice, keep: set[int], audited: Container[int]) -> _Piece:
+        """One pass forward and back."""
         plan, tape = self.plan, self.plan.head.tape
         x = [each[examples] for each in self.inputs]
         r = self.references.rows(examples, which)
         n, k = len(x[0]), r[0].shape[1]
         pairs = Pairs(n, k, lean=tape.lean, shared=self.references.shared)
-        sweep = Sweep(tape, pairs, plan.rules, plan.keep, plan.relevant, plan.stops, plan.needs_plus)
+        sweep = Sweep(tape, pairs, plan.rules, keep, plan.relevant, plan.stops, plan.needs_plus, audited)
         if not pairs.lean:
             x = [each.repeat_interleave(k, 0) for each in x]
             r = [each.expand(n, *each.shape[1:]) for each in r]
         sweep.load(x, [each.flatten(0, 1) for each in r])
-        rows = torch.arange(examples.start, examples.stop)
         if plan.needs_plus:
             sweep.carry()
-        shape = sweep.shape(tape.output)
-        like = sweep.xs[tape.output]
-        multipliers = sweep.back({tape.output: plan.head.seed(rows.repeat_interleave(k), shape, like)})
+        rows = torch.arange(examples.start, examples.stop).repeat_interleave(k)
+        seed = plan.head.seed(rows, sweep.shape(tape.output), sweep.xs[tape.output])
+        multipliers = sweep.back({tape.output: seed})
         parts = [self.contributions(sweep, value, multipliers.get(value)) for value in plan.stops]
-        y = plan.head.read(sweep.x_of(tape.output), rows.repeat_interleave(k)).view(n, k)
-        y0 = plan.head.read(sweep.r_of(tape.output), rows.repeat_interleave(k)).view(n, k)
-        return parts, y[:, 0], y0, sweep.lost
+        y, y0 = (plan.head.read(side(tape.output), rows).view(n, k) for side in (sweep.x_of, sweep.r_of))
+        return _Piece(parts, y, y0, sweep.lost)
 
     @staticmethod
     def contributions(sweep: Sweep, value: int, m: Multiplier | None) -> Tensor:
@@ -230,6 +209,22 @@ class _Work:
         return out.movedim(axis, 0).unflatten(0, (pairs.n, pairs.k))
 
 
+@dataclass
+class _Piece:
+    """Contributions (n, k, ...) of every stop, outputs (n, k) of both sides, and what was lost where."""
+
+    parts: list[Tensor]
+    y: Tensor
+    y0: Tensor
+    lost: dict[str, Tensor]
+
+    def gap(self) -> float:
+        """The most that contributions do not add up to, as a share of the largest output of the chunk."""
+        total = sum(part.flatten(2).sum(2) for part in self.parts)
+        size = max(float(self.y.abs().max()), float(self.y0.abs().max()), 1e-30)
+        return float((self.y - self.y0 - total).abs().max()) / size
+
+
 class _Mean:
     """Contributions of some examples over their references, piece by piece."""
 
@@ -240,8 +235,9 @@ class _Mean:
         self.y0s: list[Tensor] = []
         self.lost: dict[str, Tensor] = {}
 
-    def add(self, parts: list[Tensor], y: Tensor, y0: Tensor, lost: dict[str, Tensor]) -> None:
-        k = y0.shape[1]
+    def add(self, piece: _Piece) -> None:
+        """More references of the same examples."""
+        parts, k = piece.parts, piece.y0.shape[1]
         new = [part.mean(1) for part in parts]
         spread = [(part - mean.unsqueeze(1)).square().sum(1) for part, mean in zip(parts, new, strict=True)]
         if not self.count:
@@ -253,10 +249,10 @@ class _Mean:
                 self.means[i] = self.means[i] + gap * share
                 self.squares[i] = self.squares[i] + square + gap.square() * (self.count * share)
         self.count += k
-        self.y = y
-        self.y0s.append(y0)
-        for name, gap in lost.items():
-            self.lost[name] = self.lost.get(name, 0) + gap.view(len(y), k).sum(1)
+        self.y = piece.y[:, 0]
+        self.y0s.append(piece.y0)
+        for name, gap in piece.lost.items():
+            self.lost[name] = self.lost.get(name, 0) + gap.view(-1, k).sum(1)
 
 
 @dataclass

@@ -27,7 +27,7 @@ class PathIntegral(Rule):
     def back(self, node: Node, m: Sequence[Tensor | None]) -> list[Tensor | None]:
         active = [i for i in node.active if node.x(i).is_floating_point()]
         ends = [(node.r(i), node.x(i)) for i in active]
-        back = self.integral(node, active, ends, m)
+        back = self.integral(node, active, ends, m) if active else []
         self.close(node, active, [x - r for r, x in ends], back, m)
         out: list[Tensor | None] = [None] * len(node.step.inputs)
         for i, each in zip(active, back, strict=True):
@@ -62,7 +62,8 @@ class PathIntegral(Rule):
         node: Node, active: list[int], deltas: list[Tensor], back: list[Tensor], m: Sequence[Tensor | None]
     ) -> None:
         rows = node.sweep.pairs.rows
-        gap = torch.zeros(rows, dtype=back[0].dtype if back else torch.float32)
+        like = next(each for each in m if each is not None)
+        gap = like.new_zeros(rows)
         for j, each in enumerate(m):
             if each is not None:
                 gap = gap + node.sweep.per_pair(each * node.delta_out(j), node.out(j))

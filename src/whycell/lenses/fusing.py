@@ -46,7 +46,7 @@ def _suits(x: Tensor) -> bool:
 
 
 def overlap(m: Tensor, w: Tensor, settings: Sequence[Any], length: int) -> Tensor | None:
-    """Transpose of a convolution over (rows, c, length) with few channels: one product, and sums; None if it is other."""
+    """Transpose of a convolution to a few channels, over (rows, c, length): one product, and sums; None for others."""
     (stride,), (padding,), (dilation,), transposed, _, groups = settings if m.ndim == 3 else ([0], [0], [0], True, 0, 0)
     if transposed or groups != 1 or dilation != 1 or w.shape[1] > 8 or not _suits(m):
         return None

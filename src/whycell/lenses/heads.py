@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 
 from whycell.errors import UsageError
-from whycell.lenses.tape import Step, Tape, record
+from whycell.lenses.assembling import record
+from whycell.lenses.tape import Step, Tape
 
 __all__ = ["Head", "head_of", "layer_value"]
 
@@ -147,12 +148,15 @@ def _before_link(tape: Tape) -> Tape:
         if step.kind == "sigmoid":
             return _replaced(tape, number, _same)
         if step.kind in ("_softmax", "_log_softmax"):
-            dim = step.leaves[1]
-            return _replaced(tape, number, lambda z, *_: z - z.mean(dim, keepdim=True))
+            return _replaced(tape, number, _centred(step.leaves[1]))
         if step.kind not in _SHAPES:
             break
         value = step.inputs[0]
     return tape
+
+
+def _centred(dim: int) -> Callable[[Tensor], Tensor]:
+    return lambda z: z - z.mean(dim, keepdim=True)
 
 
 def _same(z: Tensor) -> Tensor:

@@ -77,11 +77,12 @@ def deeplift(
         ``"rescale"``, ``"reveal-cancel"``, or ``"genomics"``: Rescale after convolutions, RevealCancel after dense
         layers.
     at
-        Name of a layer: contributions of its units instead of the inputs'. What bypasses it is in ``residual``.
+        Name of a layer: contributions of its units instead of the inputs', which may then be whole numbers (tokens that
+        the layer embeds). ``"name#0"`` is the first of several calls. What bypasses the layer is in ``residual``.
     neuron
         Layer and position of a unit (a number, or a tuple) that is explained instead of the output.
     chunk
-        Pairs of example and reference computed at once; None for what fits about 48 MB.
+        Pairs of example and reference computed at once; None for about 16 MB of them, which a processor's cache holds.
 
     Returns
     -------

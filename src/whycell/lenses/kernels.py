@@ -12,10 +12,10 @@ from typing import Any
 import numba
 import numpy as np
 
-__all__ = ["overlap_add", "pool_back", "pool_forward", "relu_back"]
+__all__ = ["compiled", "overlap_add", "pool_back", "pool_forward", "relu_back"]
 
 
-def _compiled(function: Callable[..., Any]) -> Any:
+def compiled(function: Callable[..., Any]) -> Any:
     """Compiled, and kept beside the source where that can be written."""
     try:
         return numba.njit(nogil=True, cache=True, error_model="numpy")(function)
@@ -23,7 +23,7 @@ def _compiled(function: Callable[..., Any]) -> Any:
         return numba.njit(nogil=True, error_model="numpy")(function)
 
 
-@_compiled
+@compiled
 def pool_forward(z: np.ndarray, out: np.ndarray, window: tuple, floor: float) -> None:
     """Largest of ``floor`` and the values in each window: (height, width, stride, stride, padding, padding)."""
     rows, height, width, channels = z.shape
@@ -40,7 +40,7 @@ def pool_forward(z: np.ndarray, out: np.ndarray, window: tuple, floor: float) ->
                             best[c] = max(best[c], line[c])
 
 
-@_compiled
+@compiled
 def pool_back(m: np.ndarray, x: np.ndarray, r: np.ndarray, out: np.ndarray, window: tuple, floor: float) -> None:
     """Multipliers through a maximum pool, and through the relu before it where ``floor`` is 0; added to ``out``."""
     pairs, tall, wide, channels = m.shape
@@ -83,7 +83,7 @@ def pool_back(m: np.ndarray, x: np.ndarray, r: np.ndarray, out: np.ndarray, wind
                         flat[at, c] += share[c] / (a[at, c] - b[at, c])
 
 
-@_compiled
+@compiled
 def relu_back(m: np.ndarray, x: np.ndarray, r: np.ndarray, out: np.ndarray) -> None:
     """Multipliers through relu, (pairs, size): Δ relu / Δ; where nothing differs, whether the reference is active."""
     pairs, size = m.shape
@@ -97,7 +97,7 @@ def relu_back(m: np.ndarray, x: np.ndarray, r: np.ndarray, out: np.ndarray) -> N
             go[i] = come[i] * (slope if step != 0 else (1 if b[i] > 0 else 0))
 
 
-@_compiled
+@compiled
 def overlap_add(parts: np.ndarray, out: np.ndarray, stride: int) -> None:
     """Add part p of every row, (rows, places, size), to its row of ``out``, (rows, length), from ``p * stride`` on."""
     rows, places, size = parts.shape

@@ -17,14 +17,15 @@ from whycell.lenses.tape import Step, Tape
 __all__ = ["rules_of"]
 
 MOVING = """
-    alias cat clone concat constant_pad_nd contiguous cumsum detach diagonal expand flip index_select mean movedim narrow
-    permute pixel_shuffle pixel_unshuffle reflection_pad1d reflection_pad2d reflection_pad3d repeat replication_pad1d
-    replication_pad2d replication_pad3d roll select select_scatter slice slice_scatter split split_with_sizes
-    split_with_sizes_copy stack sum t transpose tril triu unbind unfold unsafe_split _to_copy lift_fresh as_strided
-    avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d _adaptive_avg_pool2d _adaptive_avg_pool3d im2col col2im
-    upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d upsample_bilinear2d upsample_bicubic2d
-    upsample_trilinear3d logit _upsample_bilinear2d_aa diagonal_copy diag_embed channel_shuffle rot90 unsqueeze squeeze
-    _upsample_nearest_exact1d _upsample_nearest_exact2d embedding index gather _unsafe_index
+    _adaptive_avg_pool2d _adaptive_avg_pool3d _to_copy _unsafe_index _upsample_bilinear2d_aa
+    _upsample_nearest_exact1d _upsample_nearest_exact2d adaptive_avg_pool1d alias as_strided avg_pool1d avg_pool2d
+    avg_pool3d cat channel_shuffle clone col2im concat constant_pad_nd contiguous cumsum detach diag_embed diagonal
+    diagonal_copy embedding expand flip gather im2col index index_select lift_fresh logit mean movedim narrow
+    permute pixel_shuffle pixel_unshuffle reflection_pad1d reflection_pad2d reflection_pad3d repeat
+    replication_pad1d replication_pad2d replication_pad3d roll rot90 select select_scatter slice slice_scatter split
+    split_with_sizes split_with_sizes_copy squeeze stack sum t transpose tril triu unbind unfold unsafe_split
+    unsqueeze upsample_bicubic2d upsample_bilinear2d upsample_linear1d upsample_nearest1d upsample_nearest2d
+    upsample_nearest3d upsample_trilinear3d
 """
 RESHAPING = "view _unsafe_view reshape unsqueeze squeeze flatten _reshape_alias alias clone contiguous detach"
 
@@ -117,9 +118,8 @@ def _fits(known: Rule, step: Step, active: list[int], tape: Tape) -> bool:
         return False
     if step.kind == "linalg_vector_norm":
         return len(step.leaves) < 2 or step.leaves[1] == 2
-    if step.kind == "div" and any(leaf in ("floor", "trunc") for leaf in step.leaves if isinstance(leaf, str)):
-        return False
-    return True
+    rounds = any(leaf in ("floor", "trunc") for leaf in step.leaves if isinstance(leaf, str))
+    return not (step.kind == "div" and rounds)
 
 
 def _same_shape(step: Step, active: list[int], tape: Tape) -> bool:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from whycell.lenses.engine import Node, Rule, sum_to
+from whycell.lenses.engine import Node, Rule
+from whycell.lenses.pairs import sum_to
 from whycell.lenses.rules_linear import Moving
 
 __all__ = ["Copy", "MaskedFill", "Where"]

@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from whycell.lenses.engine import Multiplier, Node, Rule, sum_to
+from whycell.lenses.engine import Node, Rule
 from whycell.lenses.fusing import relu_multipliers
+from whycell.lenses.pairs import Multiplier, sum_to
 from whycell.lenses.rules_linear import Scaling
 from whycell.lenses.slopes import SLOPES, quotient
 

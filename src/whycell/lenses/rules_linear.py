@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from whycell.lenses.engine import Multiplier, Node, Rule, sum_to
+from whycell.lenses.engine import Node, Rule
 from whycell.lenses.fusing import convolve, overlap
+from whycell.lenses.pairs import Multiplier, sum_to
 
 __all__ = ["Convolution", "Moving", "Product", "Reshaping", "Scaling", "moving_back"]
 
@@ -190,13 +191,15 @@ class Convolution(Weighted):
             return summed
         stride, padding, dilation, transposed, _, groups = settings
         if transposed:
-            return convolve(m, w, None, stride, padding, dilation, False, [0] * len(stride), groups)
+            plain = [stride, padding, dilation, False, [0] * len(stride), groups]
+            return convolve(m, w, None, *plain)
         full = [
             (places - 1) * s - 2 * p + d * (taps - 1) + 1
             for places, s, p, d, taps in zip(m.shape[2:], stride, padding, dilation, w.shape[2:], strict=True)
         ]
         more = [size - reach for size, reach in zip(shape[2:], full, strict=True)]
-        return convolve(m, w, None, stride, padding, dilation, True, more, groups)
+        upside_down = [stride, padding, dilation, True, more, groups]
+        return convolve(m, w, None, *upside_down)
 
     @staticmethod
     def settings(node: Node) -> list[Any]:

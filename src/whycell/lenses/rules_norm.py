@@ -62,7 +62,7 @@ class LogSumExp(_OverLogits):
     """log Σ exp(z)."""
 
     def back(self, node: Node, m: Sequence[Tensor | None]) -> list[Tensor | None]:
-        dim, keep = node.argument(1, "dim"), node.argument(2, "keepdim", False)
+        dim, keep = node.argument(1, "dim"), node.argument(2, "keepdim", default=False)
         axes = tuple(each % len(node.shape(0)) for each in ([dim] if isinstance(dim, int) else dim))
         mean = self.mean(node, axes)
         out = m[0]
@@ -99,7 +99,7 @@ class VectorNorm(Rule):
     """√Σ x²: Δ = Σ (x + x⁰) Δx / (norm + norm⁰)."""
 
     def back(self, node: Node, m: Sequence[Tensor | None]) -> list[Tensor | None]:
-        dim, keep = node.argument(2, "dim"), node.argument(3, "keepdim", False)
+        dim, keep = node.argument(2, "dim"), node.argument(3, "keepdim", default=False)
         parts = [m[0], node.y() + node.y0()]
         if not keep:
             ndim = len(node.shape(0))

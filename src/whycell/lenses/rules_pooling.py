@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from whycell.lenses.engine import Node, Rule, sum_to
+from whycell.lenses.engine import Node, Rule
+from whycell.lenses.pairs import sum_to
 
 __all__ = ["Extreme", "ExtremeOfTwo", "MaxPool"]
 
