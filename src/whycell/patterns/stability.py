@@ -4,9 +4,10 @@ the other half, against data of one piece.
 Half of the samples, with weights from half of the models, are clustered; the other half of the samples, with weights
 from the other models, are clustered by themselves and also put into the first clustering's groups. The adjusted Rand
 index of the two is the stability (prediction strength of Tibshirani & Walther 2005, with fresh masks beside fresh
-samples). What a cloud without groups would score is measured on such clouds: normal ones with the covariance of the
-rows and their noise, both estimated from the two halves of the models. A number of groups counts as found if no cloud
-does as well, over all numbers tried.
+samples). What a cloud without groups would score is measured on clouds: normal ones with the mean, the covariance and
+the noise of the weights, estimated from two halves of the models, and brought to unit length as the weights are. A
+number of groups counts as found if no cloud does as well, over all numbers tried, and if it is a good part of the way
+from a cloud's stability to perfect.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from whycell.patterns.partition import Clustering, centres, nearest, partitions
+from whycell.patterns.partition import Clustering, adjusted_rand, centres, nearest, partitions
+from whycell.patterns.teaching import unit_rows
 
 __all__ = ["Curve", "Halves", "stability_curve"]
 
@@ -57,6 +59,11 @@ class Curve:
         """(k,) stability beyond that of clouds, in their standard deviations."""
         return (self.stability - self.expected) / self.spread
 
+    @property
+    def gain(self) -> np.ndarray:
+        """(k,) how far stability has come from a cloud's towards 1."""
+        return (self.stability - self.expected) / np.maximum(1 - self.expected, 1e-3)
+
     def choose(self, *, level: float, least: float) -> int:
         """The number of groups: 1 where nothing stands out.
 
@@ -65,16 +72,15 @@ class Curve:
         level
             Largest p-value.
         least
-            Smallest stability that is worth the name.
+            Smallest :attr:`gain` that is worth the name.
         """
-        worth = self.stability >= least
+        worth = self.gain >= least
         if self.p_value > level or not worth.any():
             return 1
-        gain = np.where(worth, self.stability - self.expected, -np.inf)
-        best = int(gain.argmax())
+        best = int(self.gain.argmax())
         # Of numbers that cannot be told from the best one, the largest: a finer answer that holds as well says more.
-        as_good = np.flatnonzero(gain >= gain[best] - self.error[best])
-        return int(self.counts[as_good.max()])
+        as_good = np.flatnonzero(worth & (self.stability >= self.stability[best] - self.error[best]))
+        return int(self.counts[max(best, int(as_good.max(initial=best)))])
 
 
 def stability_curve(
@@ -91,7 +97,7 @@ def stability_curve(
     Parameters
     ----------
     halves
-        One pair a round, each from a random half of the models and the other half.
+        One pair a round: (n, d) weights by a random half of the models, and by the other half.
     counts
         Numbers of groups to try, from 2.
     method
@@ -107,8 +113,8 @@ def stability_curve(
     kept = np.sort(rng.choice(n, MOST_ROWS, replace=False)) if n > MOST_ROWS else np.arange(n)
     halves = [(first[kept], second[kept]) for first, second in halves]
     counts = [k for k in counts if k <= len(kept) // 4]
-    rounds = np.array([_one_round(pair, counts, method, rng) for pair in halves])
     clouds = _Clouds(halves[0])
+    rounds = np.array([_one_round((unit_rows(a), unit_rows(b)), counts, method, rng) for a, b in halves])
     scores = np.empty((n_clouds, len(counts)))
     for c in range(n_clouds):
         cloud = clouds.draw(rng)
@@ -131,8 +137,6 @@ def stability_curve(
 
 def _one_round(pair: Halves, counts: Sequence[int], method: Clustering, rng: np.random.Generator) -> np.ndarray:
     """(k,) agreement of the two halves of the samples, each seen through its own half of the models."""
-    from sklearn.metrics import adjusted_rand_score
-
     first, second = pair
     order = rng.permutation(len(first))
     middle = len(order) // 2
@@ -140,29 +144,28 @@ def _one_round(pair: Halves, counts: Sequence[int], method: Clustering, rng: np.
     seed = int(rng.integers(2**31))
     taught = partitions(teach, counts, method=method, seed=seed)
     own = partitions(test, counts, method=method, seed=seed)
-    return np.array(
-        [adjusted_rand_score(nearest(test, centres(teach, taught[:, k])), own[:, k]) for k in range(len(counts))]
-    )
+    return np.array([adjusted_rand(nearest(test, centres(teach, taught[:, k])), own[:, k]) for k in range(len(counts))])
 
 
 class _Clouds:
-    """Normal clouds with the covariance that two views share, and noise as far apart as theirs."""
+    """Normal clouds with the mean and covariance that two views share, and noise as far apart as theirs."""
 
     def __init__(self, pair: Halves) -> None:
         first, second = (np.asarray(view, dtype=np.float64) for view in pair)
-        first, second = first - first.mean(axis=0), second - second.mean(axis=0)
         n = len(first)
         _, _, directions = np.linalg.svd((first + second) / 2, full_matrices=False)
         directions = directions[: max(2, min(_DIRECTIONS, n // 4))].T
         first, second = first @ directions, second @ directions
-        shared = first.T @ second / n
-        apart = first - second
         self.n = n
+        self.mean = (first + second).mean(axis=0) / 2
+        apart = first - second
+        first, second = first - first.mean(axis=0), second - second.mean(axis=0)
+        shared = first.T @ second / n
         self.signal = _root((shared + shared.T) / 2)
         self.noise = _root(apart.T @ apart / (2 * n))
 
     def draw(self, rng: np.random.Generator) -> _Cloud:
-        return _Cloud(rng.standard_normal((self.n, len(self.signal))) @ self.signal, self.noise)
+        return _Cloud(self.mean + rng.standard_normal((self.n, len(self.signal))) @ self.signal, self.noise)
 
 
 @dataclass(frozen=True)
@@ -172,7 +175,7 @@ class _Cloud:
 
     def halves(self, rng: np.random.Generator) -> Halves:
         first, second = (self.points + rng.standard_normal(self.points.shape) @ self.noise for _ in range(2))
-        return first, second
+        return unit_rows(first), unit_rows(second)
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from whycell.errors import DataError
-from whycell.patterns.partition import Clustering, centres, consensus, nearest, partitions
+from whycell.patterns.partition import Clustering, adjusted_rand, centres, consensus, nearest, partitions
 from whycell.patterns.stability import Curve, stability_curve
 from whycell.patterns.teaching import Teaching, unit_rows
 
@@ -89,7 +89,7 @@ def find_subgroups(
     rounds: int = 8,
     n_clouds: int = 99,
     level: float = 0.05,
-    least: float = 0.5,
+    least: float = 0.4,
     seed: int = 0,
     told: Callable[[], None] | None = None,
 ) -> Subgroups:
@@ -114,7 +114,7 @@ def find_subgroups(
     level
         Largest p-value of an answer, before dividing by the number of classes looked into.
     least
-        Smallest stability of an answer.
+        Smallest gain of an answer, :attr:`whycell.patterns.stability.Curve.gain`.
     seed
         See docs/parameters.md.
     told
@@ -130,7 +130,7 @@ def find_subgroups(
         msg = f"{labels.shape} labels: wanted one for each of {teaching.margins.shape[1]} targets"
         raise DataError(msg)
     rng = np.random.default_rng(seed)
-    halvings = [tuple(unit_rows(half) for half in teaching.halves(rng)) for _ in range(rounds)]
+    halvings = [teaching.halves(rng) for _ in range(rounds)]
     weights = teaching.weights()
     names = sorted(set(labels))
     looked_into = max(1, sum(int((labels == name).sum()) >= FEWEST for name in names))
@@ -169,12 +169,14 @@ def _class_groups(
 ) -> ClassGroups:
     if chosen == 1 or len(rows) <= chosen:
         return ClassGroups(name, rows, np.zeros(len(rows), int), curve, np.full(len(rows), np.nan), np.nan)
-    from sklearn.metrics import adjusted_rand_score, silhouette_samples
+    from sklearn.metrics import silhouette_samples
 
     own = unit_rows(weights[rows])
-    pairs = [[partitions(half, [chosen], method=method, seed=seed)[:, 0] for half in pair] for pair in halves]
+    pairs = [
+        [partitions(unit_rows(half), [chosen], method=method, seed=seed)[:, 0] for half in pair] for pair in halves
+    ]
     groups = consensus([labels for pair in pairs for labels in pair], chosen)
-    fresh = [adjusted_rand_score(*pair) for pair in pairs]
+    fresh = [adjusted_rand(*pair) for pair in pairs]
     held_out = {}
     if donors is not None and unit_donors is not None:
         held_out = _by_donor(weights[rows], groups, donors[rows], unit_donors, chosen, method, seed)
@@ -190,8 +192,6 @@ def _by_donor(
     method: Clustering,
     seed: int,
 ) -> dict[str, tuple[int, float]]:
-    from sklearn.metrics import adjusted_rand_score
-
     found = {}
     for donor in sorted(set(donors.astype(str))):
         inside = donors.astype(str) == donor
@@ -200,7 +200,7 @@ def _by_donor(
         rows = unit_rows(weights[:, unit_donors.astype(str) != donor])
         others = partitions(rows[~inside], [chosen], method=method, seed=seed)[:, 0]
         placed = nearest(rows[inside], centres(rows[~inside], others))
-        found[donor] = (int(inside.sum()), float(adjusted_rand_score(groups[inside], placed)))
+        found[donor] = (int(inside.sum()), float(adjusted_rand(groups[inside], placed)))
     return found
 
 
@@ -224,10 +224,8 @@ def agreement_with(
     -------
     ``with_groups``, and where the truth is known ``with_truth``: adjusted Rand index of that clustering.
     """
-    from sklearn.metrics import adjusted_rand_score
-
     others = partitions(rows, [found.n_groups], method=method, seed=seed)[:, 0]
-    out = {"with_groups": float(adjusted_rand_score(found.groups, others))}
+    out = {"with_groups": float(adjusted_rand(found.groups, others))}
     if truth is not None:
-        out["with_truth"] = float(adjusted_rand_score(truth, others))
+        out["with_truth"] = float(adjusted_rand(np.unique(truth, return_inverse=True)[1], others))
     return out
