@@ -28,6 +28,7 @@ from peers.protocols import donor_folds
 from whycell.jobs.explain import DEFAULT_METHOD, DEFAULT_REFERENCE
 from whycell.jobs.explain_references import REFERENCES, Background
 from whycell.jobs.explain_targets import RUNNER_UP, Sides, sides_of
+from whycell.metrics.fidelity import rank_agreement
 from whycell.metrics.intervals import t_interval
 from whycell.models.explaining import Pipeline
 from whycell.models.typer import CellTyper
@@ -132,16 +133,28 @@ def chosen_on(bench: Bench) -> dict[str, float]:
     return table
 
 
+def _agreement(fold, test: Bench) -> float:
+    """Mean rank correlation with the explanations of the same cells by a model trained from another seed."""
+    other, _ = fit_donor_fold(fold, seed=1)
+    again = bench_of(other, fold.T, fold.genes, fold.test_donors, most=MOST, seed=0)
+    # The same question to both: the sides as the first model has them.
+    again = Bench(**{**vars(again), "sides": test.sides, "references": test.references})
+    scores = [bench.scores(DEFAULT_METHOD, DEFAULT_REFERENCE) for bench in (test, again)]
+    return float(np.nanmean(rank_agreement(*scores)))
+
+
 def main() -> bool:
     start = time.process_time()
     choices, per_donor, unmatched = {}, {"replaced": {}, "zeroed": {}}, {"replaced": {}, "zeroed": {}}
-    donors = []
+    donors, seeds = [], []
     for fold in donor_folds():
         typer, _ = fit_donor_fold(fold)
         training = bench_of(typer, fold.X, fold.genes, fold.donors, most=MOST_TRAINING, seed=0)
         choices[fold.name] = chosen_on(training)
         test = bench_of(typer, fold.T, fold.genes, fold.test_donors, most=MOST, seed=0)
         donors.append(fold.name)
+        if not donors[1:]:
+            seeds.append(_agreement(fold, test))
         for method in (*RULES, *PEERS):
             of = {r: test.falls(test.scores(method, r)) for r in ("against", "zeros")}
             for deletion, own in (("replaced", "against"), ("zeroed", "zeros")):
@@ -149,6 +162,7 @@ def main() -> bool:
                 unmatched[deletion].setdefault(method, []).append(float(of["against"][deletion].mean()))
     best = {name: max(table, key=table.get) for name, table in choices.items()}
     results = {"donors": donors, "chosen_on_training_donors": best, "training_falls": choices}
+    results["rank correlation with a model of another seed, one donor"] = seeds[0]
     limits = {
         "folds whose training donors choose the default": (
             float(np.mean([choice == f"{DEFAULT_METHOD}, {DEFAULT_REFERENCE}" for choice in best.values()])),

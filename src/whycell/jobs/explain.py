@@ -305,6 +305,7 @@ def _provenance(
         "values": diagnosis.kind.name if diagnosis.kind else "",
         "against": asked.against,
         "reference": asked.reference,
+        "reference_by_donor": asked.background.matches_donors and asked.reference in ("against", "others"),
         "method": asked.method,
         "genes_kept": asked.top,
         "model_genes": len(measured),

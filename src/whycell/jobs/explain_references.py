@@ -20,7 +20,7 @@ REFERENCES = ("against", "others", "training", "zeros")
 #: Cells that a mean must rest on; with fewer, cells of all donors are taken, and then the mean of the training.
 FEWEST = 10
 _SURE = 0.5
-_MOST_NUMBERS = 60_000_000
+_MOST_NUMBERS = 16_000_000  # in the sums; with more donors than that allows, references are of all of them
 
 
 @dataclass

@@ -70,7 +70,7 @@ def explanation_page(result: Explanation) -> str:
         if len(result.curves)
         else None,
         "map_method": result.map_method,
-        "n_mapped": len(result.map_rows),
+        "n_mapped": len(result.map_rows) if len(result.cells) > 1 else 0,
         "map_genes": result.genes["symbol"].to_numpy(dtype=object)[result.map_genes].tolist(),
         "model": provenance.get("model", ""),
         "provenance": provenance,
@@ -203,7 +203,9 @@ def _cell_parts(result: Explanation) -> list[dict[str, Any]]:
 def _cell_part(result: Explanation, at: int) -> dict[str, Any]:
     row = result.cells.iloc[at]
     name = str(result.cells.index[at])
-    both = [*_bars(result, result.speaking_for, at), *_bars(result, result.speaking_against, at)]
+    types = result.by_type.types["type"].astype(str).tolist()
+    marker = result.by_type.marker[types.index(str(row["call"]))]
+    both = [bar for top in (result.speaking_for, result.speaking_against) for bar in _bars(result, top, at, marker)]
     most = max((abs(bar["value"]) for bar in both), default=1e-9) or 1e-9
     for bar in both:
         bar["width"] = round(100 * abs(bar["value"]) / most, 1)
@@ -223,12 +225,13 @@ def _cell_part(result: Explanation, at: int) -> dict[str, Any]:
     }
 
 
-def _bars(result: Explanation, top: TopGenes, at: int) -> list[dict[str, Any]]:
+def _bars(result: Explanation, top: TopGenes, at: int, marker: np.ndarray) -> list[dict[str, Any]]:
     symbols = result.genes["symbol"].to_numpy(dtype=object)
     return [
         {
             "gene": str(symbols[gene]),
             "value": float(top.contribution[at, t]),
+            "marker": int(marker[gene]),
             "side": "for" if top.contribution[at, t] >= 0 else "against",
             "expression": float(top.expression[at, t]),
             "reference": float(top.reference[at, t]),
