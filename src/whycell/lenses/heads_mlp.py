@@ -19,7 +19,7 @@ import torch
 __all__ = ["MlpTrainer", "members", "next_batch"]
 
 #: Models trained side by side: on a processor few enough to stay in its caches, on a graphics card enough to fill it.
-TOGETHER = {"cpu": 32, "cuda": 500}
+TOGETHER = {"cpu": 16, "cuda": 500}
 
 
 class MlpTrainer:
@@ -57,7 +57,7 @@ class MlpTrainer:
         device: torch.device,
     ) -> None:
         self.X = torch.from_numpy(X).to(device)
-        self.onehot = torch.eye(n_classes, device=device)
+        self.minus_one = torch.tensor(-1.0, device=device)
         self.codes = torch.from_numpy(codes.astype(np.int64)).to(device)
         self.n_classes, self.hidden, self.epochs, self.batch = n_classes, hidden, epochs, batch
         self.rate, self.momentum, self.l2 = rate, momentum, l2
@@ -66,7 +66,7 @@ class MlpTrainer:
         """(m, n) bool -> ``W1`` (m, d, h), ``b1`` (m, 1, h), ``W2`` (m, h, k), ``b2`` (m, 1, k), float32."""
         generator = torch.Generator().manual_seed(seed)
         parts = []
-        together = TOGETHER.get(self.X.device.type, 32)
+        together = TOGETHER.get(self.X.device.type, 16)
         for at in range(0, len(masks), together):
             weights = self._start(len(masks[at : at + together]), generator)
             order = int(torch.randint(2**62, (1,), generator=generator))
@@ -83,33 +83,37 @@ class MlpTrainer:
         ]
 
     def _train_together(self, weights: list[torch.Tensor], masks: np.ndarray, seed: int) -> list[torch.Tensor]:
-        W1, b1, W2, b2 = weights
-        pace = [torch.zeros_like(w) for w in weights]
+        """Classes are kept before samples, (m, k, b), so that the softmax runs over whole vectors of samples."""
+        W1, b1, W2, b2 = weights[0], weights[1], weights[2].mT.contiguous(), weights[3].mT.contiguous()
+        learned = (W1, b1, W2, b2)
+        pace = [torch.zeros_like(w) for w in learned]
         m, d = len(masks), self.X.shape[1]
         own, sizes = members(masks)
         states = np.random.default_rng(seed).integers(1, 2**63, m, dtype=np.uint64)
         places = sizes.copy()
         drawn = np.empty((m, self.batch), dtype=np.int64)
+        h, back = (torch.empty(m, self.batch, self.hidden, device=W1.device) for _ in range(2))
+        z = torch.empty(m, self.n_classes, self.batch, device=W1.device)
         n_steps = max(1, round(self.epochs * float(sizes.mean()) / self.batch))
         for _ in range(n_steps):
             next_batch(own, sizes, places, states, drawn)
-            rows = torch.from_numpy(drawn).to(self.X.device).flatten()
-            x = self.X.index_select(0, rows).reshape(m, self.batch, d)
-            right = self.onehot.index_select(0, self.codes.index_select(0, rows)).reshape(m, self.batch, -1)
-            h = torch.baddbmm(b1, x, W1).relu_()
-            residual = torch.softmax(torch.baddbmm(b2, h, W2), dim=2)
-            residual -= right
+            rows = torch.from_numpy(drawn).to(self.X.device)
+            x = self.X.index_select(0, rows.flatten()).reshape(m, self.batch, d)
+            torch.baddbmm(b1, x, W1, out=h).relu_()
+            torch.baddbmm(b2, W2, h.mT, out=z)
+            residual = torch.softmax(z, dim=1)
+            residual.scatter_add_(1, self.codes[rows][:, None], self.minus_one.expand(m, 1, self.batch))
             residual /= self.batch
-            back = torch.bmm(residual, W2.mT)
-            back *= h > 0
-            slopes = (torch.bmm(x.mT, back), back.sum(1, keepdim=True), torch.bmm(h.mT, residual),
-                      residual.sum(1, keepdim=True))  # fmt: skip
-            for w, v, g in zip(weights, pace, slopes, strict=True):
+            torch.bmm(residual.mT, W2, out=back)
+            torch.ops.aten.threshold_backward.grad_input(back, h, 0, grad_input=back)
+            slopes = (torch.bmm(x.mT, back), back.sum(1, keepdim=True), torch.bmm(residual, h),
+                      residual.sum(2, keepdim=True))  # fmt: skip
+            for w, v, g in zip(learned, pace, slopes, strict=True):
                 if self.l2:
                     g = g.add(w, alpha=self.l2)
                 v.mul_(self.momentum).add_(g)
                 w.sub_(v, alpha=self.rate)
-        return weights
+        return [W1, b1, W2.mT, b2.mT]
 
 
 def members(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
