@@ -16,6 +16,7 @@ from whycell.cli.genes import genes
 from whycell.cli.manners import INTERRUPTED
 from whycell.cli.models import models
 from whycell.cli.project import project
+from whycell.cli.subgroups import subgroups
 from whycell.cli.train import train
 
 __all__ = ["app", "main"]
@@ -57,7 +58,7 @@ def _whycell(
         print(context.get_help())
 
 
-for _command in (annotate, explain, audit, train, evaluate, compare, project, doctor, models):
+for _command in (annotate, explain, subgroups, audit, train, evaluate, compare, project, doctor, models):
     app.command(no_args_is_help=_command is not models)(_command)
 
 app.add_typer(genes)
