@@ -47,3 +47,27 @@ def test_an_unknown_rule_or_axis_is_refused() -> None:
         hypothetical(_network(), SEQUENCES, reference=SEQUENCES, target=0, rule="ism")
     with pytest.raises(UsageError, match="simplex=4"):
         hypothetical(_network(), SEQUENCES, reference=SEQUENCES, target=0, simplex=4)
+
+
+def test_reveal_cancel_reaches_an_activation_before_a_pool() -> None:
+    """A relu and a pool may be computed as one step for speed, but not where the relu has another rule."""
+
+    class Apart(nn.Module):
+        def __init__(self, module: nn.Module) -> None:
+            super().__init__()
+            self.module = module
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            hidden = torch.relu(self.module[0](x))
+            windows = hidden.unflatten(2, (5, 2))
+            return self.module[3:](torch.maximum(windows[..., 0], windows[..., 1]))
+
+    module, shuffles = _network(), dinucleotide_shuffle(SEQUENCES, 5, seed=0).astype(np.float64)
+    found = {}
+    for rule in ("rescale", "reveal-cancel", "genomics"):
+        found[rule], apart = (
+            deeplift(each, SEQUENCES, reference=shuffles, target=1, rule=rule).values
+            for each in (module, Apart(module))
+        )
+        np.testing.assert_allclose(found[rule], apart, atol=1e-10)
+    assert all(np.abs(found["reveal-cancel"] - found[other]).max() > 1e-3 for other in ("rescale", "genomics"))

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from whycell.errors import UsageError
+from whycell.lenses.given import References
 from whycell.lenses.inputs import InputScores
 
 __all__ = ["Asked", "Collected", "indices", "parts", "undisturbed"]
@@ -55,6 +56,7 @@ class Asked:
         self.shapes = [tuple(each.shape[1:]) for each in self.given]
         self.sizes = [int(np.prod(shape)) for shape in self.shapes]
         self.n, self.p = len(self.given[0]), sum(self.sizes)
+        self.known = References(None if callable(reference) else reference, tuple(self.given), several=self.several)
         for which in _each(target):
             if np.ndim(which) and len(which) != self.n:
                 msg = f"targets for {len(which)} examples, inputs of {self.n}: wanted one target an example"
@@ -67,18 +69,12 @@ class Asked:
     def references(self, part: slice) -> Tensor:
         """(m, k, p) flat references of the examples in ``part``; a view where all share them."""
         own = tuple(each[part] for each in self.given)
-        reference = self.reference
-        if callable(reference):
-            reference = reference(own if self.several else own[0])
-            part = slice(0, len(own[0]))
-        if reference is None:
-            return own[0].new_zeros(1, 1, self.p).expand(len(own[0]), 1, self.p)
-        each_given = reference if self.several else (reference,)
-        if len(each_given) != len(self.given):
-            msg = f"references for {len(each_given)} inputs, {len(self.given)} inputs: wanted one for each, as a tuple"
-            raise UsageError(msg)
-        n = len(own[0]) if callable(self.reference) else self.n
-        return torch.cat([_laid(r, x, n, part) for r, x in zip(each_given, self.given, strict=True)], dim=2)
+        if callable(self.reference):
+            found, part = References(self.reference, own, several=self.several), slice(0, len(own[0]))
+        else:
+            found = self.known
+        rows = found.rows(part, slice(None))
+        return torch.cat([each.flatten(2).expand(len(own[0]), -1, -1) for each in rows], dim=2)
 
     def module_inputs(self, flat: Tensor) -> list[Tensor]:
         """Flat rows in the shapes that the module takes."""
@@ -166,30 +162,6 @@ def _tensor(x: Any, like: Tensor | None) -> Tensor:
     x = torch.as_tensor(x).detach()
     kind = like.dtype if like is not None else (x.dtype if x.is_floating_point() else torch.float32)
     return x.to(device=like.device if like is not None else x.device, dtype=kind)
-
-
-def _laid(reference: Any, x: Tensor, n: int, part: slice) -> Tensor:
-    """(m, k, p) of one input's reference: one for all, k for all, one each, or k each."""
-    reference = torch.as_tensor(reference).detach().to(x)
-    shape, sample = tuple(reference.shape), tuple(x.shape[1:])
-    if shape == (n, *sample):
-        return reference[part].flatten(1)[:, None]
-    if shape[2:] == sample and shape[0] == n and len(shape) == len(sample) + 2:
-        return reference[part].flatten(2)
-    if shape == sample:
-        reference = reference[None]
-    elif shape[1:] != sample:
-        msg = (
-            f"a reference of shape {shape} for inputs of shape {(n, *sample)}: wanted that shape, "
-            f"(k, {_words(sample)}) for all, or ({n}, k, {_words(sample)})"
-        )
-        raise UsageError(msg)
-    m = len(range(*part.indices(n)))
-    return reference.flatten(1)[None].expand(m, -1, -1)
-
-
-def _words(shape: tuple[int, ...]) -> str:
-    return ", ".join(map(str, shape))
 
 
 def _each(target: Any) -> tuple[Any, ...]:

@@ -18,11 +18,13 @@ from torch import Tensor, nn
 
 from whycell.errors import UsageError
 from whycell.lenses.asked import Asked, Collected, indices, parts, undisturbed
-from whycell.lenses.attributing import RULES, _Plan, _References, _tensor, _Work
+from whycell.lenses.attributing import RULES, _Plan, _Work
 from whycell.lenses.comparators import at_random, evenly, mean_slopes
-from whycell.lenses.engine import Multiplier, Sweep
+from whycell.lenses.engine import Sweep
+from whycell.lenses.given import References
 from whycell.lenses.heads import head_of
 from whycell.lenses.inputs import InputScores
+from whycell.lenses.pairs import Multiplier
 
 __all__ = ["hypothetical"]
 
@@ -98,12 +100,12 @@ class _Hypothetical(_Work):
 def _by_deeplift(
     module: nn.Module, x: Any, reference: Any, *, target: Any, rule: str, simplex: int, chunk: int | None
 ) -> InputScores:
-    Asked(module, x).letters_axis(simplex)
-    like = next((each for each in module.parameters() if each.is_floating_point()), None)
-    inputs = (_tensor(x, like),)
+    asked = Asked(module, x)
+    asked.letters_axis(simplex)
+    inputs = tuple(asked.given)
     with torch.no_grad():
         head = head_of(module, inputs, target, None)
-        work = _Hypothetical(_Plan.of(head, rule, None), inputs, _References(reference, inputs, several=False), chunk)
+        work = _Hypothetical(_Plan.of(head, rule, None), inputs, References(reference, inputs, several=False), chunk)
         work.simplex = simplex
         return work.done().scores(rule, several=False)
 
