@@ -169,8 +169,8 @@ def mean_slopes(
 ) -> Tensor:
     """(m * k, p) weighted mean gradient between every example and each of its references.
 
-    ``rows`` (m, p) and ``references`` (m, k, p) are those of the examples from ``start`` on; ``nodes`` the points on
-    the way and their weights, as :func:`evenly` and :func:`at_random` give them for k.
+    ``rows`` (m, p) and ``references`` (m, k, p) are those of the examples of ``asked`` from ``start`` on; ``nodes`` the
+    points on the way and their weights, as :func:`evenly` and :func:`at_random` give them for k.
     """
     points, weights = (torch.as_tensor(each).to(rows) for each in nodes)
     (m, k, p), s = references.shape, len(weights)

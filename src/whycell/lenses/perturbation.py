@@ -1,6 +1,7 @@
 """What the output does when one feature is changed: the slow comparator that asks the module itself.
 
-See :mod:`whycell.lenses.comparators` for what ``module``, ``x``, ``reference``, ``target`` and ``chunk`` mean.
+See :mod:`whycell.lenses.comparators` for what ``module``, ``x``, ``reference``, ``target``, ``simplex`` and ``chunk``
+mean.
 """
 
 from __future__ import annotations
