@@ -5,23 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import rankdata
 
-__all__ = ["cross_checked", "rank_correlation"]
+from whycell.metrics.attribution import spearman
 
-
-def rank_correlation(told: np.ndarray, observed: np.ndarray) -> np.ndarray:
-    """Spearman's correlation over rows, for each column; zero for a column without spread.
-
-    Parameters
-    ----------
-    told, observed
-        (m, t)
-    """
-    ranks = [rankdata(each, axis=0) for each in (told, observed)]
-    ranks = [r - r.mean(axis=0) for r in ranks]
-    norm = np.sqrt((ranks[0] ** 2).sum(axis=0) * (ranks[1] ** 2).sum(axis=0))
-    return np.asarray((ranks[0] * ranks[1]).sum(axis=0) / np.maximum(norm, 1e-12))
+__all__ = ["cross_checked"]
 
 
 def cross_checked(told: Sequence[np.ndarray], observed: np.ndarray, *, half_of: np.ndarray) -> tuple[float, float]:
@@ -44,7 +31,7 @@ def cross_checked(told: Sequence[np.ndarray], observed: np.ndarray, *, half_of: 
     scores, slopes = [], []
     for half, each in enumerate(told):
         fresh = half_of != half
-        scores.append(float(rank_correlation(each[fresh], observed[fresh]).mean()))
+        scores.append(float(spearman(each[fresh], observed[fresh]).mean()))
         a, b = (v[fresh] - v[fresh].mean(axis=0) for v in (each, observed))
         slopes.append(float((a * b).sum() / max(float((a**2).sum()), 1e-12)))
     return float(np.mean(scores)), float(np.mean(slopes))

@@ -37,6 +37,10 @@ def examples_page(result: ExampleEvidence) -> str:
 
 def _overview(result: ExampleEvidence) -> dict[str, Any]:
     frame = result.overview().drop(columns="warning")
+    if not frame["first_study"].any():  # one study: nothing to choose from
+        frame = frame.drop(columns=["first_study", "first_study_share"])
+    if not frame["first_donor"].any():
+        frame = frame.drop(columns=["first_donor", "first_donor_share", "donors_effective"])
     names = {name: name.replace("_", " ") for name in frame.columns}
     shares = {names[name]: percent for name in frame.columns if name.endswith("_share")}
     return table(frame.rename(columns=names), formats={**shares, "donors effective": lambda v: decimal(v, 1)})
