@@ -24,7 +24,7 @@ def channels_last(x: Tensor) -> Tensor:
     return (x.unsqueeze(2) if x.ndim == 3 else x).permute(0, 2, 3, 1).contiguous()
 
 
-def channels_first(x: Tensor, ndim: int) -> Tensor:
+def _channels_first(x: Tensor, ndim: int) -> Tensor:
     """Back, as a view."""
     x = x.permute(0, 3, 1, 2)
     return x.squeeze(2) if ndim == 3 else x
@@ -67,7 +67,7 @@ def relu_multipliers(m: Tensor, x: Tensor, r: Tensor) -> Tensor | None:
     m, x, r = ((channels_last(each) if apart else each.contiguous()) for each in (m, x, r))
     out = torch.empty_like(m)
     relu_back(*(each.view(len(each), -1).numpy() for each in (m, x, r, out)))
-    return channels_first(out, 3 if apart and out.shape[1] == 1 else 4) if apart else out
+    return _channels_first(out, 3 if apart and out.shape[1] == 1 else 4) if apart else out
 
 
 class Pooled:
@@ -84,7 +84,7 @@ class Pooled:
         wide = (z.shape[2] + 2 * pw - kw) // sw + 1
         out = z.new_empty(len(z), tall, wide, z.shape[3])
         pool_forward(z.numpy(), out.numpy(), self.window, z.new_tensor(self.floor).numpy()[()])
-        return channels_first(out, self.ndim)
+        return _channels_first(out, self.ndim)
 
 
 class FusedPool(Rule):
@@ -98,7 +98,7 @@ class FusedPool(Rule):
         out = come.new_zeros(len(come), *x.shape[1:])
         floor = x.new_tensor(pool.floor).numpy()[()]
         pool_back(come.numpy(), x.numpy(), r.numpy(), out.numpy(), pool.window, floor)
-        return [channels_first(out, pool.ndim)]
+        return [_channels_first(out, pool.ndim)]
 
 
 def fused(tape: Tape, wanted: set[int]) -> Tape:

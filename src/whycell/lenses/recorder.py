@@ -170,6 +170,7 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
 
 
 def recording(function: Callable[..., Any], module: nn.Module, inputs: tuple[Tensor, ...]) -> Recording:
+    """Run ``function`` on copies of ``inputs`` and write down what it does; in-place operations made ordinary."""
     inputs = tuple(each.detach().clone() for each in inputs)
     for functional in (False, True):
         watch = _Layers(module)

@@ -36,7 +36,7 @@ class Rescale(Rule):
         formula = SLOPES.get(node.step.kind)
         if formula is not None:
             return formula(a, b, ya, yb), axis
-        return quotient(node.step.kind, lambda x: self.function(node, x), a, b, ya, yb), axis
+        return quotient((a, b, ya, yb), name=node.step.kind, function=lambda x: self.function(node, x)), axis
 
     @staticmethod
     def function(node: Node, x: Tensor) -> Tensor:

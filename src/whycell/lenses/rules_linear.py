@@ -16,7 +16,7 @@ from whycell.lenses.engine import Node, Rule
 from whycell.lenses.fusing import convolve, overlap
 from whycell.lenses.pairs import Multiplier, sum_to
 
-__all__ = ["Convolution", "Moving", "Product", "Reshaping", "Scaling", "moving_back"]
+__all__ = ["Convolution", "Moving", "Product", "Reshaping", "Scaling", "Weighted", "moving_back"]
 
 aten = torch.ops.aten
 

@@ -72,7 +72,7 @@ class LogSumExp(_OverLogits):
         return [mean / mean.sum(axes, keepdim=True) * out]
 
 
-def normalised_back(c: Tensor, c0: Tensor, m: Tensor, axes: Sequence[int], eps: float) -> Tensor:
+def _normalised_back(c: Tensor, c0: Tensor, m: Tensor, axes: Sequence[int], eps: float) -> Tensor:
     """Multipliers of c from those of c / sqrt(mean(c²) + eps) over ``axes``."""
     s = (c.square().mean(axes, keepdim=True) + eps).sqrt()
     s0 = (c0.square().mean(axes, keepdim=True) + eps).sqrt()
@@ -91,7 +91,7 @@ class LayerNorm(Rule):
         out = m[0] if args[2] is None else m[0] * node.x(args[2])
         x, r = node.x(0), node.r(0)
         x, r = x - x.mean(axes, keepdim=True), r - r.mean(axes, keepdim=True)
-        back = normalised_back(x, r, out, axes, args[4])
+        back = _normalised_back(x, r, out, axes, args[4])
         return [back - back.mean(axes, keepdim=True), *[None] * (len(node.step.inputs) - 1)]
 
 

@@ -23,8 +23,9 @@ SMOOTH = {
 }  # fmt: skip
 
 
-def quotient(name: str, function: Callable[[Tensor], Tensor], a: Tensor, b: Tensor, ya: Tensor, yb: Tensor) -> Tensor:
+def quotient(ends: tuple[Tensor, Tensor, Tensor, Tensor], *, name: str, function: Callable[[Tensor], Tensor]) -> Tensor:
     """For any function of one number; where nothing differs, the derivative at the reference."""
+    a, b, ya, yb = ends
     d = a - b
     near = d.abs() < NEAR.get(a.dtype, 5e-3) if name in SMOOTH else d == 0
     slope = (ya - yb) / torch.where(d == 0, 1, d)
@@ -44,31 +45,31 @@ def _derivative(function: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
     return torch.zeros_like(at) if grad is None else grad
 
 
-def exact(a: Tensor, b: Tensor, ya: Tensor, yb: Tensor, at_zero: Tensor) -> Tensor:
+def _exact(a: Tensor, b: Tensor, ya: Tensor, yb: Tensor, at_zero: Tensor) -> Tensor:
     """Quotient of a function made of straight pieces, which loses nothing; ``at_zero`` where nothing differs."""
     d = a - b
     same = d == 0
     return torch.where(same, at_zero, (ya - yb) / torch.where(same, 1, d))
 
 
-def relu(a: Tensor, b: Tensor, ya: Tensor, yb: Tensor) -> Tensor:
+def _relu(a: Tensor, b: Tensor, ya: Tensor, yb: Tensor) -> Tensor:
     """Between 0 and 1."""
-    return exact(a, b, ya, yb, (b > 0).to(a.dtype))
+    return _exact(a, b, ya, yb, (b > 0).to(a.dtype))
 
 
-def tanh(a: Tensor, b: Tensor, ya: Tensor, yb: Tensor) -> Tensor:
-    """tanh a - tanh b = tanh(a - b) (1 - tanh a tanh b)."""
+def _tanh(a: Tensor, b: Tensor, ya: Tensor, yb: Tensor) -> Tensor:
+    """tanh a - tanh b = _tanh(a - b) (1 - tanh a tanh b)."""
     d = a - b
     same = d == 0
     return torch.where(same, 1, torch.tanh(d) / torch.where(same, 1, d)) * (1 - ya * yb)
 
 
-def sigmoid(a: Tensor, b: Tensor, ya: Tensor, yb: Tensor) -> Tensor:
+def _sigmoid(a: Tensor, b: Tensor, ya: Tensor, yb: Tensor) -> Tensor:
     """Through tanh of the half."""
-    return tanh(a / 2, b / 2, 2 * ya - 1, 2 * yb - 1) / 4
+    return _tanh(a / 2, b / 2, 2 * ya - 1, 2 * yb - 1) / 4
 
 
-def exp(a: Tensor, b: Tensor, ya: Tensor, yb: Tensor) -> Tensor:
+def _exp(a: Tensor, b: Tensor, ya: Tensor, yb: Tensor) -> Tensor:
     """The smaller value times expm1(d) / d; the quotient where the two are far apart."""
     d = (a - b).abs()
     same = d == 0
@@ -77,56 +78,56 @@ def exp(a: Tensor, b: Tensor, ya: Tensor, yb: Tensor) -> Tensor:
     return torch.where(same, ya, torch.where(d < 1, near, (ya - yb).abs() / divisor))
 
 
-def log(a: Tensor, b: Tensor, ya: Tensor, yb: Tensor) -> Tensor:
+def _log(a: Tensor, b: Tensor, ya: Tensor, yb: Tensor) -> Tensor:
     """log1p of the relative difference."""
     low, d = torch.minimum(a, b), (a - b).abs()
     same = d == 0
     return torch.where(same, 1 / low, torch.log1p(d / low) / torch.where(same, 1, d))
 
 
-def log1p(a: Tensor, b: Tensor, ya: Tensor, yb: Tensor) -> Tensor:
+def _log1p(a: Tensor, b: Tensor, ya: Tensor, yb: Tensor) -> Tensor:
     """As the logarithm."""
-    return log(1 + a, 1 + b, ya, yb)
+    return _log(1 + a, 1 + b, ya, yb)
 
 
-def sqrt(a: Tensor, b: Tensor, ya: Tensor, yb: Tensor) -> Tensor:
+def _sqrt(a: Tensor, b: Tensor, ya: Tensor, yb: Tensor) -> Tensor:
     """1 / (√a + √b)."""
     total = ya + yb
     return torch.where(total == 0, 0, 1 / torch.where(total == 0, 1, total))
 
 
-def rsqrt(a: Tensor, b: Tensor, ya: Tensor, yb: Tensor) -> Tensor:
+def _rsqrt(a: Tensor, b: Tensor, ya: Tensor, yb: Tensor) -> Tensor:
     """-1 / (√a √b (√a + √b)), in terms of the values."""
     return -(ya * ya * yb * yb) / (ya + yb)
 
 
-def reciprocal(a: Tensor, b: Tensor, ya: Tensor, yb: Tensor) -> Tensor:
+def _reciprocal(a: Tensor, b: Tensor, ya: Tensor, yb: Tensor) -> Tensor:
     """-1 / (a b)."""
     return -ya * yb
 
 
-def square(a: Tensor, b: Tensor, ya: Tensor, yb: Tensor) -> Tensor:
+def _square(a: Tensor, b: Tensor, ya: Tensor, yb: Tensor) -> Tensor:
     """a + b."""
     return a + b
 
 
-def silu(a: Tensor, b: Tensor, ya: Tensor, yb: Tensor) -> Tensor:
+def _silu(a: Tensor, b: Tensor, ya: Tensor, yb: Tensor) -> Tensor:
     """x σ(x) by the product rule, which for one variable is the slope itself."""
     sa, sb = torch.sigmoid(a), torch.sigmoid(b)
-    return (sa + sb) / 2 + (a + b) / 2 * sigmoid(a, b, sa, sb)
+    return (sa + sb) / 2 + (a + b) / 2 * _sigmoid(a, b, sa, sb)
 
 
 #: By name of the operation. Those that are absent take the quotient.
 SLOPES: dict[str, Slope] = {
-    "exp": exp,
-    "log": log,
-    "log1p": log1p,
-    "reciprocal": reciprocal,
-    "relu": relu,
-    "rsqrt": rsqrt,
-    "sigmoid": sigmoid,
-    "silu": silu,
-    "sqrt": sqrt,
-    "square": square,
-    "tanh": tanh,
+    "exp": _exp,
+    "log": _log,
+    "log1p": _log1p,
+    "reciprocal": _reciprocal,
+    "relu": _relu,
+    "rsqrt": _rsqrt,
+    "sigmoid": _sigmoid,
+    "silu": _silu,
+    "sqrt": _sqrt,
+    "square": _square,
+    "tanh": _tanh,
 }
