@@ -116,7 +116,7 @@ def check(pipeline: Pipeline, tested: Tested, *, method: str, seed: int) -> Chec
         rank_agreement(found, _scores(_shuffled(pipeline, seed + draw), tested, method)) for draw in range(_DRAWS)
     ]
     elsewhere = [_scores(pipeline, tested, method, other) for other in tested.others.values()]
-    ten = COUNTS.index(10)
+    ten = min(COUNTS.index(10), len(curves[method][0].counts) - 1)
     of_cells = pd.DataFrame(
         {
             "completeness": np.abs(whole.residual) / whole.spread,

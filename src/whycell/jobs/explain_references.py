@@ -12,7 +12,7 @@ from whycell.jobs.explain_targets import Sides
 from whycell.models.answer import Answer, top_two
 from whycell.models.explaining import Pipeline
 
-__all__ = ["FEWEST", "REFERENCES", "Background"]
+__all__ = ["FEWEST", "REFERENCES", "Background", "exact_sum"]
 
 #: ``against``: confident cells of the alternative; ``others``: all cells but those of the type explained; ``training``:
 #: the mean of the training cells; ``zeros``: no expression.
@@ -20,6 +20,7 @@ REFERENCES = ("against", "others", "training", "zeros")
 #: Cells that a mean must rest on; with fewer, cells of all donors are taken, and then the mean of the training.
 FEWEST = 10
 _SURE = 0.5
+_GRAIN = 2.0**24
 _MOST_NUMBERS = 16_000_000  # in the sums; with more donors than that allows, references are of all of them
 
 
@@ -74,7 +75,7 @@ class Background:
         sums = np.zeros((len(found), 1 + expression.shape[1]))
         for group in range(len(found)):
             mine = inverse.ravel() == group
-            sums[group] = np.append(mine.sum(), expression[mine].sum(axis=0, dtype=np.float64))
+            sums[group] = np.append(mine.sum(), exact_sum(expression[mine]))
         return found, sums
 
     def add(self, groups: np.ndarray, sums: np.ndarray) -> None:
@@ -133,6 +134,12 @@ class Background:
             return _mean_of(sums, n), f"the mean of {n} {who}{where}"
         row, words = self._fixed("training")
         return row, f"{words} (this file has {n} {who})"
+
+
+def exact_sum(values: np.ndarray) -> np.ndarray:
+    """Sums over the rows of ``values`` (n, g), each rounded to 2^-24 first: they then add up without rounding, so that
+    neither the size of a chunk nor its place can change a bit of a mean."""
+    return np.asarray(np.rint(values.astype(np.float64) * _GRAIN).sum(axis=0) / _GRAIN)
 
 
 def _mean_of(sums: np.ndarray, n: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from whycell.compute import n_threads
 from whycell.data.cells import Cells
 from whycell.data.values import ValueKind, to_linear
-from whycell.jobs.explain_references import Background
+from whycell.jobs.explain_references import Background, exact_sum
 from whycell.jobs.explain_targets import Sides, sides_of, some_sides
 from whycell.models.answer import Answer, Answerer
 from whycell.models.explaining import Pipeline
@@ -217,7 +217,7 @@ def _grouped(
         mine = inverse.ravel() == i
         genes = top[mine]
         tops = np.bincount(genes[genes >= 0], minlength=found.shape[1])
-        out.append(((int(node), int(donor)), int(mine.sum()), found[mine].sum(axis=0, dtype=np.float64), tops))
+        out.append(((int(node), int(donor)), int(mine.sum()), exact_sum(found[mine]), tops))
     return out
 
 

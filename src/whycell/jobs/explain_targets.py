@@ -62,6 +62,8 @@ def sides_of(answer: Answer, against: str, *, node: int | None = None) -> Sides:
     leaves = np.where((answer.node >= 0)[:, None], space.below[np.maximum(answer.node, 0)], own[first])
     explained = np.where(answer.node >= 0, space.node_names[np.maximum(answer.node, 0)], space.leaf_names[first])
     note = np.where(answer.node >= 0, "", "left unknown: this explains its most probable type").astype(object)
+    novel = np.array(["novel" in str(flag).split(";") for flag in answer.flag], dtype=bool)
+    note[novel] = [_and(old, "flagged novel: the model learned nothing like it") for old in note[novel]]
     everything = leaves.all(axis=1)
     leaves, explained = leaves.copy(), explained.astype(object)
     leaves[everything], explained[everything] = own[first[everything]], space.leaf_names[first[everything]]
@@ -72,14 +74,16 @@ def sides_of(answer: Answer, against: str, *, node: int | None = None) -> Sides:
         has = rest.any(axis=1)
         others, names = np.where(has[:, None], rest, others), np.where(has, space.node_names[node], names)
         lacks = f"it is {space.node_names[node]} itself: explained against its runner-up"
-        note = np.array(
-            [old if ok else "; ".join(filter(None, (old, lacks))) for old, ok in zip(note, has, strict=True)]
-        )
+        note[~has] = [_and(old, lacks) for old in note[~has]]
     elif against == REST:
         others, names = ~leaves, np.full(n, "all other types", dtype=object)
     elif against == SIBLING:
         others, names = _siblings(leaves, space)
     return Sides(leaves, others, explained, names, note.astype(object))
+
+
+def _and(one: str, other: str) -> str:
+    return f"{one}; {other}" if one else other
 
 
 def some_sides(sides: Sides, at: slice) -> Sides:

@@ -129,7 +129,13 @@ class Pipeline:
         -------
         (n,) float64
         """
-        return contrast(mean_logits(self.coordinates(expression), self.heads), leaves, others)
+        out = np.empty(len(expression))
+        for start in range(0, len(expression), BLOCK):
+            part = slice(start, start + BLOCK)
+            values, mine, theirs = (_padded(a[part]) for a in (expression, leaves, others))
+            f = contrast(mean_logits(self.coordinates(values), self.heads), mine, theirs)
+            out[part] = f[: len(out[part])]
+        return out
 
     def probability(self, expression: np.ndarray, leaves: np.ndarray) -> np.ndarray:
         """(n,) calibrated probability of ``leaves`` (n, k) bool together, for ``expression`` (n, g)."""
