@@ -82,7 +82,7 @@ class _Cells:
         counts, seen = kang.counts[rows][:, own], np.ones((1, len(own)), dtype=bool)
         columns, rng = np.arange(len(own), dtype=np.int32), np.random.default_rng(0)
         study = np.zeros(len(rows), dtype=np.int64)
-        self.views = views(learned.encoder, counts, study, seen, shift=0.0, rng=rng)
+        self.views = views(learned.encoder, counts, study, seen, shift=0.0, laboratories=None, rng=rng)
         self.donor = np.unique(kang.donors[rows], return_inverse=True)[1]
         self.kind = self.examples.kind.astype(np.int64)
         self.weight = balance(study, self.donor, self.kind)
