@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 from whycell.compute import Talk, n_threads
 from whycell.encode.cells import Encoder, Gaps
 from whycell.models.calibrate import Folds
+from whycell.models.laboratories import Laboratories
 from whycell.models.projection import balance, learn_encoder
 from whycell.models.views import chimeras, draw_gaps, gene_modules, views
 
@@ -176,7 +177,18 @@ def learn(
 
     def draw(i: int) -> tuple[np.ndarray, Lesson | None]:
         group, encoder, _, _ = prepared[i]
-        seen = views(encoder, group.values, group.study, group.measured, shift=recipe.shift, rng=rngs[i])
+        laboratories = None
+        if recipe.target > 0 and len(group.measured) > 1:
+            laboratories = Laboratories.compare(group.values, group.study, group.measured, group.meanings, group.kind)
+        seen = views(
+            encoder,
+            group.values,
+            group.study,
+            group.measured,
+            shift=recipe.shift,
+            laboratories=laboratories,
+            rng=rngs[i],
+        )
         return seen, _novelty_lesson(group, encoder, rngs[i]) if i in wanting else None
 
     # Two studies are unlike; the folds of donors are alike, and one tells what the evidence of known cells looks like.
@@ -192,7 +204,7 @@ def learn(
     for (group, _, _, weights), (seen, _) in zip(prepared, drawn, strict=True):
         lessons += [Lesson(seen, group.kind, group.meanings, weights)] * recipe.n_members
     doubts = [lesson for _, lesson in drawn if lesson is not None]
-    brief = replace(recipe, epochs=6.0, batch=2 * recipe.batch)
+    brief = replace(recipe, epochs=6.0, batch=4 * recipe.batch, learning_rate=1.5 * recipe.learning_rate)
     # Two trainings of small tensors, one core each: torch on two cores would spend its time handing work over. The
     # doubters are about a quarter of the work.
     cut = max(1, round(_FIRST * len(lessons)))

@@ -16,7 +16,7 @@ from whycell.encode.cells import Encoder, gene_shares, log_normalise
 __all__ = ["balance", "choose_genes", "learn_encoder", "principal_directions"]
 
 _MOST_CELLS = 30_000  # components of more cells than this are the same to three digits
-_SPARE, _ITERATIONS = 12, 4
+_SPARE, _ITERATIONS = 12, 2
 
 
 def choose_genes(

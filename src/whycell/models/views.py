@@ -9,11 +9,13 @@ import numpy as np
 import scipy.sparse as sp
 
 from whycell.encode.cells import Encoder, Gaps
+from whycell.models.laboratories import Laboratories
 
 __all__ = ["chimeras", "draw_gaps", "gene_modules", "views"]
 
 _PATTERNS = 48
 _VIEW_GAPS = ((0.0, 0.0), (0.0, 0.5), (0.0, 0.5), (0.5, 0.97))
+_TRAVELLED = 2  # the view in which cells are measured by another laboratory
 
 
 def draw_gaps(
@@ -48,9 +50,10 @@ def views(
     measured: np.ndarray,
     *,
     shift: float,
+    laboratories: Laboratories | None,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Coordinates of every cell as measured, and through three kinds of gaps.
+    """Coordinates of every cell as measured, and through three kinds of gaps, once as another study would measure it.
 
     Returns
     -------
@@ -63,6 +66,8 @@ def views(
         n = 1 if as_is else _PATTERNS
         gaps = draw_gaps(measured, share_hidden=share_hidden, shift=0.0 if as_is else shift, n_patterns=n, rng=rng)
         pattern = study * n + rng.integers(n, size=len(study))
+        if v == _TRAVELLED and laboratories is not None:
+            gaps, pattern = laboratories.travel(gaps, study, n_patterns=n, rng=rng)
         out[v], _ = encoder.encode(values, columns, gaps=gaps, pattern=pattern)
     return out
 
