@@ -140,7 +140,7 @@ class _Work:
     def __init__(self, plan: _Plan, inputs: tuple[Tensor, ...], references: References, chunk: int | None) -> None:
         self.plan, self.inputs, self.references = plan, inputs, references
         self.chunk = chunk if chunk else max(1, BUDGET // plan.bytes_per_row())
-        self.kept: Sweep | None = None
+        self.shared: tuple[Any, dict[int, Tensor]] | None = None
 
     def done(self) -> _Found:
         """Every example."""
@@ -150,9 +150,11 @@ class _Work:
         return found
 
     def examples(self) -> Iterator[slice]:
-        n = len(self.inputs[0])
-        size = max(1, self.chunk // self.references.k)
-        return (slice(start, min(start + size, n)) for start in range(0, n, size))
+        n, block = len(self.inputs[0]), self.references.block
+        for start in range(0, n, block):
+            self.references.make(start)
+            stop, size = min(start + block, n), max(1, self.chunk // self.references.k)
+            yield from (slice(first, min(first + size, stop)) for first in range(start, stop, size))
 
     def some(self, examples: slice) -> _Mean:
         k = self.references.k
@@ -185,7 +187,7 @@ class _Work:
         if not pairs.lean:
             x = [each.repeat_interleave(k, 0) for each in x]
             r = [each.expand(n, *each.shape[1:]) for each in r]
-        sweep.load(x, [each.flatten(0, 1) for each in r])
+        self.load(sweep, x, [each.flatten(0, 1) for each in r], which)
         if plan.needs_plus:
             sweep.carry()
         rows = torch.arange(examples.start, examples.stop).repeat_interleave(k)
@@ -194,6 +196,14 @@ class _Work:
         parts = [self.contributions(sweep, value, multipliers.get(value)) for value in plan.stops]
         y, y0 = (plan.head.read(side(tape.output), rows).view(n, k) for side in (sweep.x_of, sweep.r_of))
         return _Piece(parts, y, y0, sweep.lost)
+
+    def load(self, sweep: Sweep, x: list[Tensor], r: list[Tensor], which: slice) -> None:
+        """Both sides; that of references which all examples share is computed once."""
+        of = (self.references.start, which.start, which.stop, frozenset(sweep.keep))
+        common = sweep.pairs.lean and sweep.pairs.shared
+        known = self.shared[1] if common and self.shared is not None and self.shared[0] == of else None
+        sweep.load(x, r, known)
+        self.shared = (of, sweep.rs) if common else None
 
     @staticmethod
     def contributions(sweep: Sweep, value: int, m: Multiplier | None) -> Tensor:

@@ -155,10 +155,10 @@ class Sweep:
                     values.pop(value, None)
         return values
 
-    def load(self, x: Sequence[Tensor], r: Sequence[Tensor]) -> None:
-        """Compute both sides."""
+    def load(self, x: Sequence[Tensor], r: Sequence[Tensor], known: dict[int, Tensor] | None = None) -> None:
+        """Compute both sides, or the inputs' alone where that of the references is ``known``."""
         self.xs = self.forward(x, self.pairs.x_rows)
-        self.rs = self.forward(r, self.pairs.r_rows)
+        self.rs = self.forward(r, self.pairs.r_rows) if known is None else known
 
     def x_of(self, value: int) -> Tensor:
         """A value of the inputs' side, one row a pair."""

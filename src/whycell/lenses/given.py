@@ -21,13 +21,31 @@ def tensor_like(x: Any, like: Tensor | None, *, exact: bool) -> Tensor:
     return x.to(device, like.dtype if like is not None else x.dtype if x.is_floating_point() else torch.float32)
 
 
+#: Examples that a function makes references for in one call.
+BLOCK = 16
+
+
 class References:
-    """References in whatever form they were given: shared by all examples, or some for each."""
+    """References in whatever form they were given: shared by all examples, some for each, or made when asked for."""
 
     def __init__(self, given: Any, inputs: tuple[Tensor, ...], *, several: bool) -> None:
+        self.given, self.inputs, self.several = given, inputs, several
+        self.n = len(inputs[0])
+        #: Examples for which references are made at once: a function's own, so that its answer cannot depend on chunks.
+        self.block = BLOCK if callable(given) else self.n
+        self.start = -1
+        self.make(0)
+
+    def make(self, start: int) -> None:
+        """Those of the block that begins at an example."""
+        if start == self.start:
+            return
+        self.start = start
+        inputs = tuple(x[start : start + self.block] for x in self.inputs)
+        given = self.given
         if callable(given):
-            given = given(inputs if several else inputs[0])
-        each = [None] * len(inputs) if given is None else (given if several else (given,))
+            given = given(inputs if self.several else inputs[0])
+        each = [None] * len(inputs) if given is None else (given if self.several else (given,))
         if len(each) != len(inputs):
             msg = f"references for {len(each)} inputs, {len(inputs)} inputs: wanted one for each, as a tuple"
             raise UsageError(msg)
@@ -40,14 +58,14 @@ class References:
         self.tensors = [r.expand(r.shape[0], self.k, *r.shape[2:]) for r in found]
 
     def rows(self, examples: slice, which: slice) -> list[Tensor]:
-        """(m, k', ...) of some examples; m is 1 where all share them."""
-        m = len(range(examples.start, examples.stop))
+        """(m, k', ...) of some examples of one block; m is 1 where all share them."""
+        start, stop = examples.start - self.start, examples.stop - self.start
         out = []
-        for r in self.tensors:
+        for r, x in zip(self.tensors, self.inputs, strict=True):
             r = r[:, which]
             if not self.shared:
-                r = r[examples] if len(r) > 1 else r.expand(m, *r.shape[1:])
-            out.append(r)
+                r = r[start:stop] if len(r) > 1 else r.expand(stop - start, *r.shape[1:])
+            out.append(r.to(x))  # only now: letters may be kept as bytes
         return out
 
 
@@ -56,7 +74,7 @@ def _laid(reference: Any, x: Tensor) -> Tensor:
     sample, n = tuple(x.shape[1:]), len(x)
     if reference is None:
         return x.new_zeros(1, 1, *sample)
-    reference = torch.as_tensor(reference).detach().to(x)
+    reference = torch.as_tensor(reference).detach()
     shape = tuple(reference.shape)
     if shape == (n, *sample):
         return reference.unsqueeze(1)

@@ -68,7 +68,8 @@ def deeplift(
         (n, ...) inputs, an array or a tensor; a tuple of them for a module of several inputs.
     reference
         None for zeros; an array of the shape of ``x``, one for each example; (k, ...) for all examples or (n, k, ...),
-        k for each, averaged; or a function of ``x`` that gives one of these. A tuple where ``x`` is one.
+        k for each, averaged; or a function of ``x`` that gives one of these, called on a few examples at a time.
+        A tuple where ``x`` is one. See :mod:`whycell.lenses.references`.
     target
         What is explained of the output: the number of a column, (n,) one for each example, a tuple of two for their
         difference, a function from the output to (n,), or None where the module gives one number an example. A sigmoid
