@@ -229,7 +229,7 @@ def subgroups_of(
         seed=seed,
         talk=talk,
     )
-    result = assemble(
+    result, weights = assemble(
         found,
         samples,
         units=units,
@@ -252,7 +252,7 @@ def subgroups_of(
         seed=seed,
         talk=talk,
     )
-    write_groups(result, output, weights=found.weights, columns=column_names, report=report, seed=seed)
+    write_groups(result, output, weights=weights, columns=column_names, report=report, seed=seed)
     for sentence in result.warnings:
         talk.warn(sentence)
     return result

@@ -30,7 +30,7 @@ FILES = {
     "typical.tsv": "typical members of each group",
     "supporters.tsv": "supporters and opponents of the samples asked about",
     "weights.npy": "what each training sample did for each prediction, float32",
-    "weight_columns.txt": "names of its columns; its rows are the first rows of groups.tsv",
+    "weight_columns.txt": "names of its columns; its rows are those of groups.tsv",
     "groups.json": "the plan and the evidence, for programs; written last",
     "run.json": "command, versions, inputs, seed",
     MODELS: "finished blocks of models",

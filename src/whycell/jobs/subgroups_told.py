@@ -43,8 +43,8 @@ def assemble(
     provenance: dict[str, Any],
     seed: int,
     talk: Talk,
-) -> Groups:
-    """Tables of what was found.
+) -> tuple[Groups, np.ndarray]:
+    """Tables of what was found, and the weights of all samples in the order of ``samples`` of the answer.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def assemble(
     map_rows, map_xy, method = _map(rows, seed=seed, talk=talk)
     curves = pd.concat(curve_rows, ignore_index=True)
     classes = pd.DataFrame(class_rows)
-    return Groups(
+    result = Groups(
         samples=table,
         classes=classes,
         curves=curves,
@@ -120,6 +120,7 @@ def assemble(
         warnings=_warnings(classes, tables["donors"], plan),
         provenance=provenance,
     )
+    return result, rows
 
 
 def group_name(label: str, group: int, n_groups: int) -> str:

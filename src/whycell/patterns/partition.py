@@ -133,9 +133,8 @@ def _leiden(rows: np.ndarray, k: int, seed: int) -> np.ndarray:
 
 def centres(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """(n, d) rows and (n,) groups from 0 -> (k, d) the mean row of each group."""
-    sums = np.zeros((int(labels.max()) + 1, rows.shape[1]))
-    np.add.at(sums, labels, rows)
-    return sums / np.bincount(labels)[:, None]
+    member = labels[None, :] == np.arange(int(labels.max()) + 1)[:, None]
+    return member @ rows / member.sum(axis=1, keepdims=True)
 
 
 def nearest(rows: np.ndarray, middles: np.ndarray) -> np.ndarray:

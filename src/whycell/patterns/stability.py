@@ -109,6 +109,20 @@ def stability_curve(
     told
         Called after each cloud.
     """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):  # thousands of small products: threads would wait for one another
+        return _curve(halves, counts, method, n_clouds, rng, told)
+
+
+def _curve(
+    halves: Sequence[Halves],
+    counts: Sequence[int],
+    method: Clustering,
+    n_clouds: int,
+    rng: np.random.Generator,
+    told: Callable[[], None] | None,
+) -> Curve:
     n = len(halves[0][0])
     kept = np.sort(rng.choice(n, MOST_ROWS, replace=False)) if n > MOST_ROWS else np.arange(n)
     halves = [(first[kept], second[kept]) for first, second in halves]
@@ -122,7 +136,7 @@ def stability_curve(
         if told is not None:
             told()
     stability, expected = rounds.mean(axis=0), scores.mean(axis=0)
-    spread = np.maximum(scores.std(axis=0, ddof=1), 1e-3)
+    spread = np.maximum(scores.std(axis=0, ddof=min(1, n_clouds - 1)), 1e-3)
     best = ((stability - expected) / spread).max()
     of_clouds = ((scores - expected) / spread).max(axis=1)
     return Curve(
