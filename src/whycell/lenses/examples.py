@@ -24,6 +24,7 @@ from whycell.lenses.estimators import FEWEST_BESIDE_PRIOR, Effects, difference_i
 from whycell.lenses.fits import Fit, fit_each
 from whycell.lenses.many import PENALTIES, HeadSettings, fit_many, one_thread_each, train_many
 from whycell.lenses.masks import MaskKind, check_balance, draw_masks, smallest_effect
+from whycell.lenses.vectorised import Network, fit_networks
 from whycell.metrics.attribution import lds
 
 __all__ = ["Datamodels", "Plan", "datamodels"]
@@ -116,7 +117,7 @@ class Datamodels:
 
 
 def datamodels(
-    kind: str | Fit,
+    kind: str | Fit | Network,
     X: Any,
     y: Any,
     X_target: Any,
@@ -142,8 +143,8 @@ def datamodels(
     Parameters
     ----------
     kind
-        ``"linear"``, ``"mlp"``, ``"ridge"``, ``"kernel"`` (:mod:`whycell.lenses.many`), or a function of (X, y, mask)
-        (:mod:`whycell.lenses.fits`).
+        ``"linear"``, ``"mlp"``, ``"ridge"``, ``"kernel"`` (:mod:`whycell.lenses.many`), a
+        :class:`whycell.lenses.Network` (any torch module), or a function of (X, y, mask) (:mod:`whycell.lenses.fits`).
     X, y
         (n, ...) training inputs, brought to a scale of about one, and (n,) labels.
     X_target, y_target
@@ -229,7 +230,7 @@ class _Asking:
 
     def __init__(
         self,
-        kind: str | Fit,
+        kind: str | Fit | Network,
         X: np.ndarray,
         y: np.ndarray,
         *,
@@ -246,6 +247,9 @@ class _Asking:
     def labels(self, masks: np.ndarray, given: Any, seed: int) -> np.ndarray | None:
         """(t,) labels asked for: those given, else what the pilot models say most often."""
         if given is not None or not isinstance(self.kind, str):
+            if given is None and isinstance(self.kind, Network):
+                msg = "networks need y_target: the labels whose log-odds are asked for"
+                raise DataError(msg)
             given = None if given is None else np.asarray(given)
             if given is not None and len(given) != len(self.X_target):
                 msg = f"{len(given)} labels for {len(self.X_target)} targets: wanted one for each"
@@ -273,6 +277,19 @@ class _Asking:
         folder: Path | str | None = None,
         talk: Talk | None = None,
     ) -> np.ndarray:
+        if isinstance(self.kind, Network):
+            return fit_networks(
+                self.kind,
+                self.X,
+                self.y,
+                masks=masks,
+                X_target=self.X_target,
+                y_target=labels,
+                seed=seed,
+                device=self.device,
+                folder=folder,
+                talk=talk,
+            )
         if not isinstance(self.kind, str):
             return fit_each(
                 self.kind,
