@@ -2,6 +2,8 @@
 
 import itertools
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -300,3 +302,15 @@ def test_what_was_asked_wrongly_is_said(settings: dict[str, Any], sentence: str)
     net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     with pytest.raises(UsageError, match=sentence):
         deeplift(net, torch.randn(5, 4), **settings)
+
+
+def test_the_page_runs() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "inputs-lens.md").read_text("utf-8")
+    names: dict[str, Any] = {}
+    torch.manual_seed(0)
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(compile(block, "inputs-lens.md", "exec"), names)
+    assert names["units"].values.shape == (10, 8)
+    assert names["one"].values.shape == (10, 5)
+    assert names["why"].values.shape == (20, 200)
+    assert abs(names["why"].residual).max() < 1e-5

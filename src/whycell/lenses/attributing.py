@@ -137,6 +137,9 @@ def _needing_parts(steps: list[Any], rules: dict[int, Rule], depends: set[int]) 
 class _Work:
     """All chunks."""
 
+    #: Whether contributions should add up, so that those which do not are looked into.
+    adds_up = True
+
     def __init__(self, plan: _Plan, inputs: tuple[Tensor, ...], references: References, chunk: int | None) -> None:
         self.plan, self.inputs, self.references = plan, inputs, references
         self.chunk = chunk if chunk else max(1, BUDGET // plan.bytes_per_row())
@@ -167,7 +170,7 @@ class _Work:
     def piece(self, examples: slice, which: slice) -> _Piece:
         """Some examples against some of their references; again with an account of every step if it does not add up."""
         piece = self.swept(examples, which, self.plan.keep, ())
-        if self.plan.whole and piece.gap() > TOLERATED:
+        if self.adds_up and self.plan.whole and piece.gap() > TOLERATED:
             steps = self.plan.head.tape.steps
             everything = {value for step in steps for value in (*step.inputs, *step.outputs) if value is not None}
             audited = {each for each, rule in self.plan.rules.items() if not isinstance(rule, PathIntegral)}

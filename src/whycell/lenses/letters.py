@@ -87,6 +87,7 @@ class _Hypothetical(_Work):
     """DeepLIFT's work with every letter in the place of the one that stands there."""
 
     simplex = 1
+    adds_up = False
 
     def contributions(self, sweep: Sweep, value: int, m: Multiplier | None) -> Tensor:  # type: ignore[override]
         if m is None:
