@@ -90,6 +90,7 @@ def audit(
         samples.x,
         samples.codes,
         allows=samples.allows,
+        sharpen=samples.encode.class_means() if samples.encode is not None else None,
         n_models=n_models,
         seed=seed,
         threads=n_threads(threads),

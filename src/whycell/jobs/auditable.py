@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ import pandas as pd
 import scipy.sparse as sp
 
 from whycell.compute import Talk
-from whycell.encode.cells import Encoder, Gaps
+from whycell.encode.cells import Encoder, Gaps, log_normalise
 from whycell.errors import FormatError, LabelError
 from whycell.jobs.record import fingerprint_file
 from whycell.jobs.references import References, file_names, load_references
 from whycell.knowledge.terms import Ontology
+from whycell.lenses.audit import Sharpen
 from whycell.models.leaves import LeafSpace, build_leaves
 from whycell.models.projection import balance, choose_genes, learn_encoder
 
@@ -24,6 +25,8 @@ __all__ = ["Doublets", "Samples", "is_table", "read_cells", "read_table"]
 
 _TABLES = {".tsv": "\t", ".csv": ",", ".txt": "\t"}
 _N_GENES, _N_COMPONENTS, _TARGET = 3000, 50, 1e4
+#: The squared length of a class mean outside the components, in units of what sampling alone would give it.
+_STANDS_OUT = 1.3
 _FEWEST = 5
 _MOST_DOUBLETS = 20_000
 
@@ -98,6 +101,32 @@ class _Encode:
     values: sp.csr_matrix
     study: np.ndarray
     measured: np.ndarray
+
+    def class_means(self) -> Sharpen:
+        """What class means hold beyond the components: one coordinate for each that stands out of sampling noise."""
+        directions, mean = self.encoder.directions, self.encoder.mean
+        covered = (self.measured @ self.encoder.share)[self.study]
+        logged = log_normalise(self.values, target=self.encoder.target, share=covered)
+        at_mean = self.measured * mean
+        inside = logged @ directions - (at_mean @ directions)[self.study]
+        squares = np.asarray(logged.multiply(logged).sum(axis=1)).ravel() - 2 * (logged @ mean)
+        rest = np.maximum(squares + (at_mean @ mean)[self.study] - (inside**2).sum(axis=1), 0.0)
+
+        def sharpen(target: np.ndarray, teach: np.ndarray) -> np.ndarray:
+            rows = np.flatnonzero(teach)
+            _, codes, sizes = np.unique(target[rows], return_inverse=True, return_counts=True)
+            averaging = sp.csr_matrix((1.0 / sizes[codes], (codes, rows)), shape=(len(sizes), len(teach)))
+            means = (averaging @ logged).toarray() - averaging @ at_mean[self.study]
+            means -= (means @ directions) @ directions.T
+            noise = (averaging @ rest) / sizes
+            means = means[(means**2).sum(axis=1) > _STANDS_OUT * noise]
+            if not len(means):
+                return np.zeros((len(teach), 0), dtype=np.float32)
+            _, strength, ways = np.linalg.svd(means, full_matrices=False)
+            ways = ways[strength > 1e-3 * strength[0]].T.astype(np.float32)
+            return np.asarray(logged @ ways - (at_mean @ ways)[self.study], dtype=np.float32)
+
+        return sharpen
 
     def coordinates(self, values: sp.csr_matrix, study: np.ndarray) -> np.ndarray:
         columns = np.arange(values.shape[1], dtype=np.int32)
@@ -189,17 +218,19 @@ def _encoder(loaded: References, rows: np.ndarray, obs: pd.DataFrame, *, seed: i
     measured = np.stack([loaded.measured[name] for name in names])
     kept = choose_genes(loaded.X[rows], study, measured, n_genes=_N_GENES, target=_TARGET)
     values, measured = sp.csr_matrix(loaded.X[rows][:, kept]), measured[:, kept]
-    kind = np.unique(obs["label"].to_numpy().astype(str), return_inverse=True)[1]
+    # No label may shape the coordinates: a class mean holds a part of every cell it was made of.
+    alike = np.zeros(len(rows), dtype=np.int64)
     encoder = learn_encoder(
         values,
         study,
         measured,
-        kind=kind,
-        weights=balance(study, obs["donor"].to_numpy().astype(str), kind),
+        kind=alike,
+        weights=balance(study, obs["donor"].to_numpy().astype(str), alike),
         n_components=_N_COMPONENTS,
         target=_TARGET,
         rng=np.random.default_rng(seed),
     )
+    encoder = replace(encoder, directions=np.ascontiguousarray(encoder.directions[:, :_N_COMPONENTS]))
     return _Encode(encoder, values, study, measured), studies
 
 

@@ -4,32 +4,38 @@
    was out says what the others think of it; margin in minus margin out is its *self-influence* (Feldman & Zhang 2020):
    large where a model must learn the sample by heart.
 2. The models of step 1 learned from the very faults they shall find. So samples that contradict their label are set
-   aside, class by class, and the models are trained anew without them, twice.
+   aside, class by class, and the models are trained anew without them, twice. Each fifth of the samples is judged by
+   models of the other four fifths, so that coordinates made with labels (``sharpen``) never saw the label they judge:
+   one class mean that a cell took part in is enough to make a wrong label look right.
 3. From the probabilities of the last models, each averaged over those that did not see the sample,
    :func:`whycell.lenses.label_noise.fit_noise` learns how labels are confused and gives each its score.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from whycell.compute import Talk
 from whycell.errors import LabelError
 from whycell.lenses.label_noise import Noise, fit_noise
-from whycell.lenses.many import HeadSettings, train_many
+from whycell.lenses.many import HeadSettings, ManyModels, train_many
 from whycell.lenses.masks import draw_masks
 
-__all__ = ["AuditScores", "audit_labels", "cut_at", "false_share", "planted_found"]
+__all__ = ["AuditScores", "Sharpen", "audit_labels", "cut_at", "false_share", "planted_found"]
 
-#: Penalty of the logistic regressions, scikit-learn's C = 0.3: between two halves of PBMC 3k and Zheng, flips planted,
-#: no other power of ten or half of one did better.
-_L2 = 1 / 0.3
+#: Penalty of the logistic regressions, scikit-learn's ``1 / C``.
+_L2 = 1.0
 _CLIP = 20.0
-#: A sample is set aside where the probability of its label is below this share of what is usual for the label.
-_TRIM, _USUAL, _LEAST = 0.2, 0.75, 0.3
-_SHARE_IN = (0.5, 0.7, 0.7)
+#: A sample is set aside where its label is more likely wrong than right; of every label at least this share stays.
+_MORE_LIKELY, _LEAST = 0.5, 0.3
+_FOLDS, _ROUNDS = 5, 2
+_SHARE_IN, _SHARE_OF_OTHERS = 0.5, 0.8
+
+#: Classes of all samples and the samples that may teach -> (n, e) further coordinates, learned from those alone.
+Sharpen = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,7 @@ def audit_labels(
     codes: np.ndarray,
     *,
     allows: np.ndarray | None = None,
+    sharpen: Sharpen | None = None,
     n_models: int = 60,
     seed: int = 0,
     threads: int = 1,
@@ -88,11 +95,14 @@ def audit_labels(
     Parameters
     ----------
     x
-        (n, d) coordinates; scaled here as a whole, so that columns keep their proportions.
+        (n, d) coordinates made without labels; scaled here as a whole, so that columns keep their proportions.
     codes
         (n,) the label of each sample, 0..M-1.
     allows
         (M, K) bool, the classes that each label may stand for; ``None`` is one class a label.
+    sharpen
+        Further coordinates that need labels: called with the class of every sample and a mask of the samples that it
+        may learn from.
     n_models
         Models in each of the three rounds.
     seed, threads, device, talk
@@ -114,20 +124,18 @@ def audit_labels(
         msg = f"{allows.shape[1]} class among the labels: wanted two at least, else no label can be wrong"
         raise LabelError(msg)
     x = np.asarray(x, dtype=np.float32)
-    x = x / max(float(x.std(axis=0).max()), 1e-6)
+    scale = max(float(x.std(axis=0).max()), 1e-6)
     may = allows[codes]
     target = _first_guess(codes, allows)
-    keep = np.ones(len(x), dtype=bool)
-    rounds = []
-    with talk.progress("models that did not see a cell", len(_SHARE_IN)) as bar:
-        for k, share in enumerate(_SHARE_IN):
-            drawn = draw_masks(len(x), n_models, alpha=share, strata=target, kind="fixed", seed=seed + k)
-            one = _Round.run(x, target, may, drawn & keep, l2=_L2, threads=threads, device=device)
-            rounds.append(one)
-            target = np.where(may, one.probabilities, -1.0).argmax(axis=1)
-            keep = _not_against(one.probabilities, codes, may)
+    how = _How(n_models, seed, threads, device)
+    with talk.progress("models that did not see a label judge it", 1 + _ROUNDS) as bar:
+        first = last = _halves(x / scale, target, may, how)
+        bar.advance()
+        for k in range(_ROUNDS):
+            target = np.where(may, last.probabilities, -1.0).argmax(axis=1)
+            keep = _trusted(fit_noise(last.probabilities, codes, allows, seed=seed).score, codes)
+            last = _fifths(x, target, may, keep, sharpen=sharpen, scale=scale, how=replace(how, seed=seed + 1 + k))
             bar.advance()
-    last = rounds[-1]
     noise = fit_noise(last.probabilities, codes, allows, seed=seed)
     return AuditScores(
         score=noise.score,
@@ -135,11 +143,11 @@ def audit_labels(
         other=noise.other,
         margin=last.margin_out,
         agreeing=last.agreeing,
-        self_influence=rounds[0].margin_in - rounds[0].margin_out,
+        self_influence=first.margin_in - first.margin_out,
         probabilities=last.probabilities,
-        set_aside=~last.was_in,
+        set_aside=~keep,
         noise=noise,
-        n_models=n_models * len(rounds),
+        n_models=n_models + _ROUNDS * _FOLDS * how.per_fold,
     )
 
 
@@ -222,65 +230,121 @@ def _first_guess(codes: np.ndarray, allows: np.ndarray) -> np.ndarray:
     return np.asarray(preferred.argmax(axis=1)[codes])
 
 
-def _not_against(p: np.ndarray, codes: np.ndarray, may: np.ndarray) -> np.ndarray:
-    """(n,) bool: samples whose label is not contradicted, judged against others of that label.
-
-    Where half of a small class are strangers, its own members get low probabilities too; so what counts is the share
-    of what the upper quarter gets, and three in ten stay whatever happens.
-    """
-    own = np.where(may, p, 0.0).sum(axis=1)
-    keep = np.ones(len(own), dtype=bool)
+def _trusted(score: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """(n,) bool: samples more likely labelled rightly than not; three in ten of a label stay whatever happens."""
+    keep = score <= _MORE_LIKELY
     for code in np.unique(codes):
         at = np.flatnonzero(codes == code)
-        cut = min(_TRIM * np.quantile(own[at], _USUAL), np.quantile(own[at], 1 - _LEAST))
-        keep[at] = own[at] >= cut
+        least = int(np.ceil(_LEAST * len(at)))
+        if keep[at].sum() < least:
+            keep[at[np.argsort(score[at], kind="stable")[:least]]] = True
     return keep
 
 
 @dataclass(frozen=True)
-class _Round:
-    """Means over models: those that saw a sample and those that did not."""
+class _How:
+    """How many models, and where they are trained."""
+
+    n_models: int
+    seed: int
+    threads: int
+    device: str
+
+    @property
+    def per_fold(self) -> int:
+        return max(self.n_models // _FOLDS, 2)
+
+
+@dataclass
+class _Judged:
+    """Sums over models, then means: of those that saw a sample and of those that did not."""
 
     probabilities: np.ndarray
     margin_out: np.ndarray
     margin_in: np.ndarray
     agreeing: np.ndarray
-    was_in: np.ndarray
 
     @classmethod
-    def run(
-        cls,
-        x: np.ndarray,
-        target: np.ndarray,
-        may: np.ndarray,
-        masks: np.ndarray,
-        *,
-        l2: float,
-        threads: int,
-        device: str,
-    ) -> _Round:
-        n, k = may.shape
-        models = train_many(
-            "linear", x, target, masks=masks, settings=HeadSettings(l2=l2), threads=threads, device=device
+    def nothing(cls, n: int, k: int) -> _Judged:
+        return cls(np.zeros((n, k)), np.zeros(n), np.zeros(n), np.zeros(n))
+
+
+def _train(x: np.ndarray, target: np.ndarray, masks: np.ndarray, how: _How) -> ManyModels:
+    settings = HeadSettings(l2=_L2)
+    return train_many("linear", x, target, masks=masks, settings=settings, threads=how.threads, device=how.device)
+
+
+def _answers(models: ManyModels, x: np.ndarray, k: int) -> Iterator[np.ndarray]:
+    """(n, k) probabilities, model by model; classes that a model never met get none."""
+    place = np.asarray(models.classes, dtype=int)
+    for weights in models.weights[0]:
+        p = np.zeros((len(x), k), dtype=np.float32)
+        p[:, place] = _softmax(x @ weights[:-1] + weights[-1])
+        yield p
+
+
+def _halves(x: np.ndarray, target: np.ndarray, may: np.ndarray, how: _How) -> _Judged:
+    """Every model learns from a random half of all samples, and judges all: those it saw too."""
+    n, k = may.shape
+    masks = draw_masks(n, how.n_models, alpha=_SHARE_IN, strata=target, kind="fixed", seed=how.seed)
+    judged = _Judged.nothing(n, k)
+    for p, inside in zip(_answers(_train(x, target, masks, how), x, k), masks, strict=True):
+        margin = _log_odds(p, may)
+        judged.probabilities += p * ~inside[:, None]
+        judged.margin_out += margin * ~inside
+        judged.margin_in += margin * inside
+        judged.agreeing += may[np.arange(n), p.argmax(axis=1)] & ~inside
+    seen = masks.sum(axis=0)
+    unseen = np.maximum(len(masks) - seen, 1)
+    judged.probabilities /= unseen[:, None]
+    judged.margin_out /= unseen
+    judged.agreeing /= unseen
+    judged.margin_in /= np.maximum(seen, 1)
+    return judged
+
+
+def _fifths(
+    x: np.ndarray,
+    target: np.ndarray,
+    may: np.ndarray,
+    keep: np.ndarray,
+    *,
+    sharpen: Sharpen | None,
+    scale: float,
+    how: _How,
+) -> _Judged:
+    """Every fifth is judged by models of most of the other four, from which also the sharpened coordinates come."""
+    n, k = may.shape
+    judged = _Judged.nothing(n, k)
+    fold = _folds(target, seed=how.seed)
+    for f in range(_FOLDS):
+        own, others = fold == f, np.flatnonzero((fold != f) & keep)
+        seen = x
+        if sharpen is not None:
+            teach = np.zeros(n, dtype=bool)
+            teach[others] = True
+            seen = np.hstack([x, sharpen(target, teach)])
+        seen = seen / np.float32(scale)
+        masks = draw_masks(
+            len(others), how.per_fold, alpha=_SHARE_OF_OTHERS, strata=target[others], kind="fixed", seed=how.seed + f
         )
-        place = np.asarray(models.classes, dtype=int)
-        total, margin_out, margin_in, agree = np.zeros((n, k)), np.zeros(n), np.zeros(n), np.zeros(n)
-        (weights,) = models.weights
-        every = np.arange(n)
-        for each, inside in zip(weights, masks, strict=True):
-            p = np.zeros((n, k), dtype=np.float32)
-            p[:, place] = _softmax(x @ each[:-1] + each[-1])
-            margin = _log_odds(p, may)
-            out = ~inside
-            total[out] += p[out]
-            margin_out[out] += margin[out]
-            margin_in[inside] += margin[inside]
-            agree[out] += may[every, p.argmax(axis=1)][out]
-        seen = masks.sum(axis=0)
-        unseen = np.maximum(len(masks) - seen, 1)
-        with np.errstate(invalid="ignore"):
-            margin_in = np.where(seen > 0, margin_in / np.maximum(seen, 1), np.nan)
-        return cls(total / unseen[:, None], margin_out / unseen, margin_in, agree / unseen, seen > 0)
+        rows = np.arange(int(own.sum()))
+        for p in _answers(_train(seen[others], target[others], masks, how), seen[own], k):
+            judged.probabilities[own] += p
+            judged.margin_out[own] += _log_odds(p, may[own])
+            judged.agreeing[own] += may[own][rows, p.argmax(axis=1)]
+    judged.probabilities /= how.per_fold
+    judged.margin_out /= how.per_fold
+    judged.agreeing /= how.per_fold
+    return judged
+
+
+def _folds(target: np.ndarray, *, seed: int) -> np.ndarray:
+    """(n,) 0..4, each class spread evenly."""
+    order = np.lexsort((np.random.default_rng(seed).random(len(target)), target))
+    fold = np.empty(len(target), dtype=np.int64)
+    fold[order] = np.arange(len(target)) % _FOLDS
+    return fold
 
 
 def _softmax(z: np.ndarray) -> np.ndarray:

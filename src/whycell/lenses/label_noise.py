@@ -12,7 +12,8 @@ as cells set aside ask for: flips that spread over all labels share one rate, fl
 
 The score of a cell is the share of its likelihood that lies on classes its label excludes: the probability that the
 label is wrong, under this model (Natarajan et al. 2013 and Patrini et al. 2017 train with such a matrix; here it is
-read backwards). With no noise every rate goes to zero, and so does every score.
+read backwards). Noise is believed in only where it explains labels set aside better than none does, by more than two
+standard errors; else every rate, and every score, is as good as zero.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _STRENGTHS = (5.0, 20.0, 80.0, 320.0, 1280.0, 1e5)
 _ROUNDS, _STEPS = 4, 25
 _MOST = 20_000  # cells that rates are learned from
 _START = 0.02
+_BELIEVED = 2.0  # standard errors
 
 
 @dataclass(frozen=True)
@@ -94,10 +96,20 @@ def fit_noise(probabilities: np.ndarray, codes: np.ndarray, allows: np.ndarray, 
     for _ in range(_ROUNDS):
         sharpness = _sharpness(logs, codes, rates)
         p = _softmax(sharpness * logs)
-        strength = max(_STRENGTHS, key=lambda s: _held_out(p, codes, rates, half, (right, common, s, floor)))
+        strength = max(
+            _STRENGTHS, key=lambda s: float(_held_out(p, codes, rates, half, (right, common, s, floor)).sum())
+        )
         rates = _em(p, codes, rates, right=right, common=common, strength=strength, steps=4 * _STEPS)
         common = max(float(_wrong(p, codes, rates, right)[0].mean()), floor)
     floored = _matrix(np.where(right, 0.0, np.maximum(rates, floor)), right)
+    nothing = _matrix(np.where(right, 0.0, floor), right)
+    plain = _sharpness(logs, codes, nothing)
+    gain = _held_out(p, codes, rates, half, (right, common, strength, floor)) - _each(
+        _softmax(plain * logs), codes, nothing
+    )
+    if gain.sum() <= _BELIEVED * gain.std() * np.sqrt(len(gain)):
+        rates = floored = nothing
+        sharpness, common = plain, floor
     odds, other = _odds(_softmax(sharpness * logs_of_all), codes_of_all, floored, right)
     return Noise(odds, rates, common, sharpness, strength, other)
 
@@ -116,13 +128,14 @@ def _joint(p: np.ndarray, codes: np.ndarray, rates: np.ndarray) -> np.ndarray:
     return np.asarray(p * rates[:, codes].T)
 
 
-def _likelihood(p: np.ndarray, codes: np.ndarray, rates: np.ndarray) -> float:
-    return float(np.log(np.maximum(_joint(p, codes, rates).sum(axis=1), 1e-12)).sum())
+def _each(p: np.ndarray, codes: np.ndarray, rates: np.ndarray) -> np.ndarray:
+    """(n,) log-likelihood of each label."""
+    return np.asarray(np.log(np.maximum(_joint(p, codes, rates).sum(axis=1), 1e-12)))
 
 
 def _sharpness(logs: np.ndarray, codes: np.ndarray, rates: np.ndarray) -> float:
     def loss(log_b: float) -> float:
-        return -_likelihood(_softmax(np.exp(log_b) * logs), codes, rates)
+        return -float(_each(_softmax(np.exp(log_b) * logs), codes, rates).sum())
 
     return float(np.exp(minimize_scalar(loss, bounds=(-1.6, 1.6), method="bounded", options={"xatol": 0.01}).x))
 
@@ -153,15 +166,15 @@ def _held_out(
     rates: np.ndarray,
     half: np.ndarray,
     how: tuple[np.ndarray, float, float, float],
-) -> float:
-    """Log-likelihood of each half under rates of the other."""
+) -> np.ndarray:
+    """(n,) log-likelihood of each label under rates of the other half."""
     right, common, strength, floor = how
-    total = 0.0
+    out = np.empty(len(codes))
     for own in (half, ~half):
         learned = _em(p[own], codes[own], rates, right=right, common=common, strength=strength)
         learned = _matrix(np.where(right, 0.0, np.maximum(learned, floor)), right)
-        total += _likelihood(p[~own], codes[~own], learned)
-    return total
+        out[~own] = _each(p[~own], codes[~own], learned)
+    return out
 
 
 def _wrong(
