@@ -151,7 +151,7 @@ def test_new_donors_of_a_coarse_study_get_fine_calls_and_a_new_study_does_not(tw
     # PBMC 3k alone taught stays a leaf there: called, it would put 16 % of Zheng's calls off the branch.
     fine = [CD4_NAIVE, CD4_MEMORY]
     assert two_studies.kang["call_term_id"].isin(fine).mean() > 0.3
-    assert two_studies.zheng["call_term_id"].isin(fine).mean() < 0.01
+    assert two_studies.zheng["call_term_id"].isin(fine).mean() < 0.05
     assert two_studies.zheng["leaf_term_id"].isin(fine).mean() > 0.2
 
 
