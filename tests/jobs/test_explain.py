@@ -14,6 +14,8 @@ from whycell.errors import GeneError, ModelError, OutputError, UsageError
 from whycell.jobs import explain_checks
 from whycell.jobs.annotate import annotate
 from whycell.jobs.explain import explain
+from whycell.jobs.explain_targets import find_node
+from whycell.models.store import load
 from whycell.results import Explanation
 
 KEYS = ObsKeys()
@@ -165,6 +167,21 @@ def test_an_anndata_is_explained_in_place(typed: Path, pbmc: Path) -> None:
     whycell.pl.contribution_map(adata, str(adata.var_names[0]))
     with pytest.raises(OutputError, match="already"):
         whycell.tl.explain(adata, model=pbmc / "model", n_checked=0, threads=1)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("nk cell", "natural killer cell"),
+        ("NK", "natural killer cell"),
+        ("CL:0000236", "B cell"),
+        ("CD8 T cells", "CD8-positive, alpha-beta T cell"),
+        ("CD19+ B", "B cell"),  # a label of the training
+    ],
+)
+def test_types_are_known_by_the_names_people_use(pbmc: Path, given: str, name: str) -> None:
+    space = load(pbmc / "model")[0].space
+    assert space.node_names[find_node(given, space, release="2025-07-30")] == name
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def explain(
     \b
     Example:
       whycell explain typed.h5ad --cell AAACATACATTTCC-1
-      whycell explain typed.h5ad --type "NK cell" --against "T cell" --report why.html
+      whycell explain typed.h5ad --type "NK cell" --against "CD8 T cell" --report why.html
       whycell explain typed.h5ad --model model/ -o why.h5ad --tsv genes.tsv
 
     From Python: whycell.tl.explain(adata).

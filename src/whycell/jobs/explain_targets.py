@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,7 +93,8 @@ def some_sides(sides: Sides, at: slice) -> Sides:
 
 
 def find_node(name: str, space: LeafSpace, *, release: str) -> int:
-    """Row in ``space.nodes`` of a type that a person names: an id, a name or a synonym, of any case.
+    """Row in ``space.nodes`` of a type that a person names: an id, a name or a synonym of any case, with or without
+    "cell" behind it; or some words of a name ("CD8 T cell"), where one term lies above all others that have them.
 
     Parameters
     ----------
@@ -106,23 +108,31 @@ def find_node(name: str, space: LeafSpace, *, release: str) -> int:
     Raises
     ------
     UsageError
-        The model has no such type.
+        The model has no such type, or several.
     """
-    plain = name.strip().lower()
-    for names in (space.nodes, space.node_names):
-        for row, known in enumerate(names):
-            if str(known).lower() == plain:
-                return row
-    for leaf, label in enumerate(space.labels):
-        if str(label).lower() == plain:
-            return int(space.leaf_node()[leaf])
-    id_ = map_labels([name], Ontology.load(release)).label_to_id.get(name, "")
-    if id_ in set(space.nodes):
-        return int(np.flatnonzero(space.nodes == id_)[0])
-    msg = (
-        f"The model has no type {name!r}; its types are: {', '.join(map(str, space.leaf_names))}, and terms above them."
+    row_of = {str(label).lower(): int(row) for label, row in zip(space.labels, space.leaf_node(), strict=True)}
+    for names in (space.node_names, space.nodes):
+        row_of |= {str(known).lower(): row for row, known in enumerate(names)}
+    for tried in (name.strip(), f"{name.strip()} cell"):
+        id_ = map_labels([tried], Ontology.load(release)).label_to_id.get(tried, "")
+        for key in (tried.lower(), id_.lower()):
+            if key in row_of:
+                return row_of[key]
+    words = _words(name)
+    rows = [row for row, known in enumerate(space.node_names) if words and words <= _words(str(known))]
+    tops = [row for row in rows if not (space.below[rows].any(axis=0) & ~space.below[row]).any()]
+    if tops:
+        return max(tops, key=lambda row: (-len(_words(str(space.node_names[row]))), -row))
+    what = f"several types like {name!r}" if rows else f"no type {name!r}"
+    held = space.node_names[rows] if rows else space.leaf_names
+    msg = f"The model has {what}; {'they' if rows else 'its types'} are: {', '.join(map(str, held))}" + (
+        "." if rows else ", and terms above them."
     )
     raise UsageError(msg)
+
+
+def _words(text: str) -> set[str]:
+    return {word.removesuffix("s") for word in re.findall(r"[a-z0-9]+", text.lower())}
 
 
 def _siblings(leaves: np.ndarray, space: LeafSpace) -> tuple[np.ndarray, np.ndarray]:
