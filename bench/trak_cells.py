@@ -154,9 +154,7 @@ def _halves(cells: _Cells) -> dict[str, float]:
     width = float(distances.kthvalue(10, dim=1).values.median())
     ways = {
         "ours": cells.values,
-        "gradient dot": np.mean(
-            Lessons(cells.examples.taught(), cells.examples.heads).dots(cells.x, cells.may), axis=0
-        ),
+        "gradient dot": cells.dots(),
         "representation": cosine * sign,
         "neighbours": np.exp(-0.5 * (distances.numpy() / width) ** 2) * sign,
     }
@@ -182,10 +180,9 @@ def _removed(cells: _Cells) -> dict[str, float]:
         at = 4 + i * N_REMOVED + np.arange(N_REMOVED)
         observed = np.array([odds[a, t] - base[t] for t, a in enumerate(at)])
         foretold = np.array([-cells.values[t, ~keep[a]].sum() for t, a in enumerate(at)])
-        out |= {
-            f"change_{name}": round(float(observed.mean()), 3),
-            f"foretold_{name}": round(float(foretold.mean()), 3),
-        }
+        out[f"change_{name}"] = round(float(observed.mean()), 3)
+        out[f"foretold_{name}"] = round(float(foretold.mean()), 3)
+        pairs.append(np.stack([observed, foretold]))
         if name == "top":
             out["r_top"] = round(float(np.corrcoef(observed, foretold)[0, 1]), 3)
     out["r_all"] = round(float(np.corrcoef(np.concatenate(pairs, axis=1))[0, 1]), 3)
@@ -201,10 +198,9 @@ def _trak(cells: _Cells) -> dict[str, Any]:
     """``lenses.trak`` on 1,500 of the cells, against 200 held-out halves of two seeds."""
     rows = np.random.default_rng(8).choice(len(cells.kind), 1_500, replace=False)
     X, y = cells.examples.coordinates[rows].astype(np.float32), cells.kind[rows]
-    keep = np.isin(cells.call, y)
-    # Kinds and leaves are numbered alike where every label is a leaf, as in this study.
-    to_kind = cells.examples.meanings.argmax(axis=0)
-    Z, t = cells.x[keep], to_kind[cells.call[keep]]
+    kind_of_call = cells.examples.meanings.argmax(axis=0)[cells.call]  # every label of this study is a leaf
+    keep = np.isin(kind_of_call, y)
+    Z, t = cells.x[keep], kind_of_call[keep]
     masks = draw_masks(len(X), 200, kind="fixed", seed=92)
     truth = [fit_many("mlp", X, y, masks=masks, X_target=Z, y_target=t, seed=s) for s in (3, 4)]
     start = time.process_time()

@@ -28,9 +28,11 @@ from whycell.jobs.likeness import columns_for
 from whycell.jobs.overview import cell_map
 from whycell.jobs.record import write_run
 from whycell.jobs.sides import write_text
+from whycell.jobs.teachers import Opened, teachers
 from whycell.knowledge.genes import symbol_of
 from whycell.knowledge.markers import markers_of, read_markers
 from whycell.knowledge.terms import Ontology
+from whycell.models.examples import load_examples
 from whycell.models.explaining import METHODS, Pipeline
 from whycell.models.leaves import LeafSpace
 from whycell.models.store import fingerprint
@@ -197,6 +199,11 @@ def explain(
             )
         if report is not None:
             result = _with_map(result, asked, reading, found, donors.codes, seed=seed)
+            if "examples" in about:
+                opened = Opened(cells, diagnosis, answerer, about, folder)
+                kept = load_examples(folder, about)
+                taught = teachers(opened, kept, cell=cell, of_type=of_type, top=top, seed=seed, threads=threads)
+                result = replace(result, taught=taught)
         _write_sides(result, report=report, tsv=tsv)
         _warn_of_failures(result, talk)
         place = output or (cells.path if inplace else None) or report or tsv

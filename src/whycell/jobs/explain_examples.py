@@ -93,6 +93,10 @@ def explain_examples(
             seed=seed,
             threads=threads,
         )
+        if result is None:
+            what = "a type" if of_type is None else repr(of_type)
+            msg = f"No cell of {cells.name} is called {what} that other types speak against; nothing can be explained."
+            raise UsageError(msg)
         _write(result, report=report, tsv=tsv)
         if report or tsv:
             write_run(

@@ -58,8 +58,8 @@ def teachers(
     top: int = 10,
     seed: int = 0,
     threads: int = 0,
-) -> ExampleEvidence:
-    """What taught the calls of an open file.
+) -> ExampleEvidence | None:
+    """What taught the calls of an open file; ``None`` where no cell has a call that other types speak against.
 
     Parameters
     ----------
@@ -78,7 +78,9 @@ def teachers(
     else:
         release = about["ontology"]["release"]
         node = None if of_type is None else find_node(of_type, answerer.space, release=release)
-        asked = _of_types(answer, answerer, node, cells=cells)
+        asked = _of_types(answer, answerer, node)
+    if not asked:
+        return None
     group = np.repeat(np.arange(len(asked)), [len(each.x) for each in asked])
     scores = examples.influences(
         np.concatenate([each.x for each in asked]), np.concatenate([each.may for each in asked]), group=group
@@ -141,7 +143,7 @@ def _of_cell(answer: Answer, name: str) -> _Asked:
     return _Asked(name, called, _term(answer, node), float(answer.confidence[0]), answer.coordinates, may[None])
 
 
-def _of_types(answer: Answer, answerer: Answerer, node: int | None, *, cells: Cells) -> list[_Asked]:
+def _of_types(answer: Answer, answerer: Answerer, node: int | None) -> list[_Asked]:
     space = answerer.space
     nodes = [node] if node is not None else sorted(set(answer.node[answer.node >= 0].tolist()))
     out = []
@@ -152,18 +154,11 @@ def _of_types(answer: Answer, answerer: Answerer, node: int | None, *, cells: Ce
         else:
             mine = (answer.node >= 0) & ~(space.below[np.maximum(answer.node, 0)] & ~may).any(axis=1)
         name = str(space.node_names[each])
-        if node is not None and (may.all() or not mine.any()):
-            why = "every type of the model lies below it" if may.all() else f"no cell of {cells.name} looked at is one"
-            msg = f"The type {name!r} cannot be explained: {why}."
-            raise UsageError(msg)
-        if may.all():
+        if may.all() or not mine.any():  # nothing speaks against a term above every type, nor of a type without cells
             continue
         sure = float(answer.confidence[mine].mean())
         leaves = np.broadcast_to(may, (int(mine.sum()), len(may)))
         out.append(_Asked(name, name, _term(answer, each), sure, answer.coordinates[mine], leaves))
-    if not out:
-        msg = f"No cell of {cells.name} was called a type; there is nothing to explain."
-        raise UsageError(msg)
     return out
 
 

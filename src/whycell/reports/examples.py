@@ -10,7 +10,7 @@ from whycell.reports.page import json_block, render, table
 from whycell.reports.text import decimal, percent, term_url, tsv
 from whycell.results import ExampleEvidence, Teaching
 
-__all__ = ["examples_page"]
+__all__ = ["examples_page", "taught_part"]
 
 _MOST_ROWS = 40
 _NAMES = {"cell": "training cell", "share": "share", "score": "log-odds", "opposition": "against", "support": "for"}
@@ -33,6 +33,18 @@ def examples_page(result: ExampleEvidence) -> str:
         "all_tsv": json_block("examples-tsv", tsv(result.long_frame())),
     }
     return render("examples.html", scripts=("common.js",), context=context)
+
+
+def taught_part(result: ExampleEvidence | None) -> dict[str, Any] | None:
+    """What ``taught.html`` shows of a ``result`` within another page; nothing where there is none."""
+    if result is None or not result.targets:
+        return None
+    return {
+        "overview": _overview(result) if result.of_types else None,
+        "one": _section(0, result.targets[0]),
+        "warnings": [f"{each.name} {line}" for each in result.targets for line in each.warnings],
+        "quality": result.quality,
+    }
 
 
 def _overview(result: ExampleEvidence) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from whycell.reports.examples import taught_part
 from whycell.reports.page import inline_svg, json_block, pack_uint16, render, table
 from whycell.reports.reasons import AGAINST, FOR, curves
 from whycell.reports.text import DASH, decimal, percent, term_url, tsv
@@ -69,6 +70,7 @@ def explanation_page(result: Explanation) -> str:
         "curves": inline_svg(curves(result.curves), label="Deletion and insertion curves", prefix="curves")
         if len(result.curves)
         else None,
+        "taught": taught_part(result.taught),
         "map_method": result.map_method,
         "n_mapped": len(result.map_rows) if len(result.cells) > 1 else 0,
         "map_genes": result.genes["symbol"].to_numpy(dtype=object)[result.map_genes].tolist(),

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from whycell.results.examples import ExampleEvidence
+
 __all__ = ["Explanation", "TopGenes", "TypeGenes"]
 
 
@@ -92,6 +94,8 @@ class Explanation:
         One row a known marker: ``type, gene, sign, source``.
     card, provenance
         The model's card, and plain values on how this was made.
+    taught
+        The training cells behind the calls, where a page is written and the model keeps them.
     """
 
     cells: pd.DataFrame
@@ -111,6 +115,7 @@ class Explanation:
     markers: pd.DataFrame
     card: dict[str, Any]
     provenance: dict[str, Any] = field(default_factory=dict)
+    taught: ExampleEvidence | None = None
 
     def frame(self) -> pd.DataFrame:
         """One row a cell and gene: ``cell, side, rank, gene, gene_id, contribution, expression, reference``."""
