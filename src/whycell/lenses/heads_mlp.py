@@ -103,15 +103,16 @@ class MlpTrainer:
             torch.baddbmm(b2, W2, h.mT, out=z)
             residual = torch.softmax(z, dim=1)
             residual.scatter_add_(1, self.codes[rows][:, None], self.minus_one.expand(m, 1, self.batch))
-            residual /= self.batch
             torch.bmm(residual.mT, W2, out=back)
             torch.ops.aten.threshold_backward.grad_input(back, h, 0, grad_input=back)
-            slopes = (torch.bmm(x.mT, back), back.sum(1, keepdim=True), torch.bmm(residual, h),
-                      residual.sum(2, keepdim=True))  # fmt: skip
-            for w, v, g in zip(learned, pace, slopes, strict=True):
+            keep, share = self.momentum, 1 / self.batch  # the products add to the last step: v = keep v + share g
+            pace[0].baddbmm_(x.mT, back, beta=keep, alpha=share)
+            pace[1].mul_(keep).add_(back.sum(1, keepdim=True), alpha=share)
+            pace[2].baddbmm_(residual, h, beta=keep, alpha=share)
+            pace[3].mul_(keep).add_(residual.sum(2, keepdim=True), alpha=share)
+            for w, v in zip(learned, pace, strict=True):
                 if self.l2:
-                    g = g.add(w, alpha=self.l2)
-                v.mul_(self.momentum).add_(g)
+                    v.add_(w, alpha=self.l2)
                 w.sub_(v, alpha=self.rate)
         return [W1, b1, W2.mT, b2.mT]
 
