@@ -16,7 +16,9 @@ from whycell.encode.cells import Encoder, gene_shares, log_normalise
 __all__ = ["balance", "choose_genes", "learn_encoder", "principal_directions"]
 
 _MOST_CELLS = 30_000  # components of more cells than this are the same to three digits
-_SPARE, _ITERATIONS = 12, 2
+_SPARE = 12
+# One study's directions are as good after two; those of several, centred each on itself, are flatter.
+_ITERATIONS, _ITERATIONS_OF_SEVERAL = 2, 4
 
 
 def choose_genes(
@@ -124,7 +126,8 @@ def learn_encoder(
     n_components = max(1, min(n_components, min(dense.shape) - 1))
     of_kinds = _means_of(dense, kind)
     dense *= np.sqrt(weights).astype(np.float32)[:, None]  # in place: the largest thing in memory
-    directions = principal_directions(dense, n_components, rng=rng)
+    iterations = _ITERATIONS if len(measured) == 1 else _ITERATIONS_OF_SEVERAL
+    directions = principal_directions(dense, n_components, iterations=iterations, rng=rng)
     if len(measured) == 1:
         directions = np.hstack([directions, _missed(of_kinds, directions)])
     return Encoder(
@@ -135,7 +138,7 @@ def learn_encoder(
     )
 
 
-def principal_directions(dense: np.ndarray, n: int, *, rng: np.random.Generator) -> np.ndarray:
+def principal_directions(dense: np.ndarray, n: int, *, iterations: int, rng: np.random.Generator) -> np.ndarray:
     """The first ``n`` right singular vectors, by subspace iteration from random directions (Halko et al. 2011).
 
     Parameters
@@ -144,6 +147,8 @@ def principal_directions(dense: np.ndarray, n: int, *, rng: np.random.Generator)
         (n_cells, n_genes) float32, centred.
     n
         How many.
+    iterations
+        Passes of subspace iteration.
     rng
         Source of randomness.
 
@@ -153,7 +158,7 @@ def principal_directions(dense: np.ndarray, n: int, *, rng: np.random.Generator)
     """
     width = min(n + _SPARE, *dense.shape)
     basis = rng.standard_normal((dense.shape[1], width)).astype(np.float32)
-    for _ in range(_ITERATIONS):
+    for _ in range(iterations):
         basis = np.linalg.qr(dense.T @ (dense @ basis))[0]
     seen = (dense @ basis).astype(np.float64)
     _, turned = np.linalg.eigh(seen.T @ seen)
