@@ -42,9 +42,9 @@ class Mortal(Service):
         super().__init__(url, wait=lambda _: None)
         self.dies_at, self.calls = dies_at, 0.0
 
-    def _ask(self, method: str, path: str, **arguments: Any) -> Any:
+    def _ask(self, method: str, path: str, content: Any) -> Any:
         self._step()
-        answer = super()._ask(method, path, **arguments)
+        answer = super()._ask(method, path, content)
         self._step()
         return answer
 

@@ -10,7 +10,7 @@ import typer
 from whycell.cli import options
 from whycell.cli.manners import print_json, print_table, working
 
-__all__ = ["genes"]
+__all__ = ["PrecisionName", "build", "cells", "coverage", "describe", "embed", "genes"]
 
 genes = typer.Typer(
     name="genes",

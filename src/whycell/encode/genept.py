@@ -81,7 +81,7 @@ def prepare_gene_matrix(
 
 
 def idf_weights(values: sp.csr_matrix) -> np.ndarray:
-    """(n_columns,) log(C / (1 + number of cells that express the gene)), not below zero; C cells."""
+    """(n_columns,) log(C / (1 + number of cells that express the gene)), not below zero; ``values`` has C cells."""
     detected = np.bincount(values.indices[values.data != 0], minlength=values.shape[1])
     return np.asarray(np.maximum(np.log(values.shape[0] / (1.0 + detected)), 0.0), dtype=np.float32)
 

@@ -59,27 +59,27 @@ class Service:
             Idempotency key: a server that knows the header answers a repeated request from memory.
         """
         headers = {"Idempotency-Key": once} if once else {}
-        return dict(self._ask("POST", path, json=dict(body), headers=headers).json())
+        return dict(self._ask("POST", path, {"json": dict(body), "headers": headers}).json())
 
     def get(self, path: str, *, query: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Get JSON."""
-        return dict(self._ask("GET", path, params=dict(query or {})).json())
+        return dict(self._ask("GET", path, {"params": dict(query or {})}).json())
 
     def text(self, path: str) -> str:
         """Get text: the content of a file."""
-        return str(self._ask("GET", path).text)
+        return str(self._ask("GET", path, {}).text)
 
     def upload(self, name: str, content: bytes) -> str:
         """Upload a batch's requests; the id of the file."""
         files = {"file": (name, content, "application/jsonl")}
-        return str(self._ask("POST", "/files", files=files, data={"purpose": "batch"}).json()["id"])
+        return str(self._ask("POST", "/files", {"files": files, "data": {"purpose": "batch"}}).json()["id"])
 
-    def _ask(self, method: str, path: str, **arguments: Any) -> Any:
+    def _ask(self, method: str, path: str, content: Mapping[str, Any]) -> Any:
         client, httpx = self._opened()
         reason = ""
         for attempt in range(_TRIES):
             try:
-                answer = client.request(method, path.lstrip("/"), **arguments)
+                answer = client.request(method, path.lstrip("/"), **content)
             except httpx.TransportError as error:
                 reason, pause = f"{type(error).__name__}", 2.0**attempt
             else:

@@ -67,7 +67,9 @@ class Baseline(ABC):
         name_of = frame.groupby("term")["label"].agg(lambda names: names.value_counts().sort_index().idxmax())
         self.classes_ = name_of.index.to_numpy()
         self.backoff_ = BackOff(list(name_of), label_ids=label_ids, ontology=ontology)
-        self._fit(self._normalised(X, genes), np.searchsorted(self.classes_, terms))
+        codes = np.searchsorted(self.classes_, terms)
+        self._prepare(X, genes, codes)
+        self._fit(self._normalised(X, genes), codes)
         return self
 
     def predict_proba(self, X: sparse.csr_matrix, *, genes: np.ndarray) -> tuple[np.ndarray, list[str]]:
@@ -81,6 +83,9 @@ class Baseline(ABC):
     def call_from(self, probabilities: np.ndarray) -> pd.DataFrame:
         """Calls from probabilities that are known already, so that a cell is not asked for twice."""
         return self.backoff_.call(probabilities, threshold=self.threshold)
+
+    def _prepare(self, X: sparse.csr_matrix, genes: np.ndarray, codes: np.ndarray) -> None:
+        """Whatever the representation itself learns, before cells are turned into it."""
 
     @abstractmethod
     def _fit(self, X: sparse.csr_matrix, codes: np.ndarray) -> None: ...

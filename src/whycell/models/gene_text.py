@@ -140,23 +140,17 @@ class GenePTW(_OnText):
         if control != "none":
             held = held.random(seed=seed) if control == "random" else held.permuted(seed=seed)
         self.vectors, self.normalise, self.centre, self.weighting = held, normalise, centre, weighting
-        self._labels: np.ndarray | None = None
 
-    def fit(self, X: sparse.csr_matrix, labels: np.ndarray, **others: Any) -> Any:
-        """See the protocol."""
-        self._matrix, self._labels = None, np.asarray(labels)
-        return super().fit(X, labels, **others)
+    def _prepare(self, X: sparse.csr_matrix, genes: np.ndarray, codes: np.ndarray) -> None:
+        weights = None
+        if self.weighting == "idf":
+            weights = idf_weights(self._aligned(X, genes))
+        elif self.weighting == "labels":
+            weights = discriminating_weights(super()._normalised(X, genes), codes)
+        self._matrix = prepare_gene_matrix(self.vectors.matrix(self.genes_), centre=self.centre, weights=weights)
 
     def _normalised(self, X: sparse.csr_matrix, genes: np.ndarray) -> Any:
         counts = self._aligned(X, genes)
-        if self._matrix is None:
-            weights = None
-            if self.weighting == "idf":
-                weights = idf_weights(counts)
-            elif self.weighting == "labels":
-                weights = discriminating_weights(super()._normalised(X, genes), self._labels)
-            matrix = self.vectors.matrix(self.genes_)
-            self._matrix = prepare_gene_matrix(matrix, centre=self.centre, weights=weights)
         return genept_w(counts, self._matrix, normalise=self.normalise, threads=self.threads)[0]
 
 
