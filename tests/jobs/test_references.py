@@ -182,7 +182,7 @@ def test_the_same_files_and_seed_are_the_same_bytes_whatever_the_threads(tmp_pat
     asked = {"label": "label", "donor": "donor", "name": "m"}
     for threads in (1, 2):
         train([path], tmp_path / f"m{threads}", threads=threads, **asked)
-    for name in ("weights.safetensors", "about.json"):
+    for name in ("weights.safetensors", "about.json", "examples.safetensors"):
         assert (tmp_path / "m1" / name).read_bytes() == (tmp_path / "m2" / name).read_bytes()
     card = read_card(tmp_path / "m1")
     assert card["calibration"]["held_out"] == "donors"

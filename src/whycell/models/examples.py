@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
+from threadpoolctl import threadpool_limits
 
 from whycell.compute import Talk
 from whycell.encode.cells import Gaps
@@ -102,8 +103,8 @@ class Examples:
         -------
         (t or g, n) float32
         """
-        lessons = Lessons(self.taught(), self.heads)
-        found = lessons.influences(x, may, ridges=(self.ridge,), group=group)
+        with threadpool_limits(1):
+            found = Lessons(self.taught(), self.heads).influences(x, may, ridges=(self.ridge,), group=group)
         return np.asarray(sum(each[0] for each in found) / np.float32(len(found) / self.quality["slope"]))
 
 
@@ -134,6 +135,20 @@ def gather(
     talk
         Told of progress.
     """
+    with threadpool_limits(1):  # sums are rounded the same way on any number of cores
+        return _gather(cells, learned, names=names, most=most, seed=seed, device=device, talk=talk)
+
+
+def _gather(
+    cells: Cells,
+    learned: Learned,
+    *,
+    names: Mapping[str, np.ndarray],
+    most: int,
+    seed: int,
+    device: str,
+    talk: Talk | None,
+) -> Examples:
     rng = np.random.default_rng([seed, 5])
     rows, stands_for = _pick(cells.kind, cells.donor, most, rng)
     weight = balance(cells.study, cells.donor, cells.kind)[rows] * stands_for
