@@ -25,6 +25,8 @@ HELD = 0.12
 #: Below this many models there is too little to choose on: a ridge then, or the prior where there is one.
 FEWEST, FEWEST_BESIDE_PRIOR = 60, 300
 RIDGES = np.logspace(-3, 1, 13)
+#: Targets that are looked at together: their directions cost the cube of their number.
+MOST_JOINED = 1000
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,15 @@ def joint_ridge(masks: np.ndarray, outputs: np.ndarray) -> Effects:
     with K a = mu S a make the problem one ridge each, with the ridge 1 / (M mu) that Bayes would take.
     """
     masks, outputs = _checked(masks, outputs)
+    if outputs.shape[1] > MOST_JOINED:
+        parts = np.array_split(outputs, -(-outputs.shape[1] // MOST_JOINED), axis=1)
+        found = [joint_ridge(masks, part) for part in parts]
+        return Effects(
+            np.concatenate([each.values for each in found]),
+            np.concatenate([each.intercept for each in found]),
+            None,
+            {},
+        )
     mean, centre = masks.mean(axis=0), outputs.mean(axis=0)
     X, f = masks - mean, outputs - centre
     n_models, n = X.shape
