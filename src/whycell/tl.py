@@ -10,9 +10,9 @@ from whycell._keys import DEFAULT_KEY
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from whycell.results import ExampleEvidence, Explanation
+    from whycell.results import Audit, ExampleEvidence, Explanation
 
-__all__ = ["annotate", "explain", "explain_examples"]
+__all__ = ["annotate", "audit", "explain", "explain_examples"]
 
 
 def annotate(
@@ -91,6 +91,96 @@ def annotate(
         device=device,
         force=force,
     )
+
+
+def audit(
+    adata: AnnData,
+    *,
+    label: str,
+    donor: str | None = None,
+    study: str | None = None,
+    label_map: str | Path | None = None,
+    key_added: str = "audit",
+    at_most: float = 0.1,
+    n_models: int = 60,
+    seed: int = 0,
+    threads: int = 0,
+    force: bool = False,
+) -> Audit:
+    """Look for cells of ``adata`` that are mislabelled, copied or out of place.
+
+    The same as ``whycell audit`` on a file.
+
+    Parameters
+    ----------
+    adata
+        Cells x genes.
+    label
+        Column of ``obs`` with the labels to audit.
+    donor, study
+        Columns of ``obs``.
+    label_map
+        TSV of label and Cell Ontology id.
+    key_added
+        First part of the names of the columns written.
+    at_most
+        Expected share of rightly labelled cells among those flagged as mislabelled.
+    n_models
+        Models in each of three rounds.
+    seed
+        Start of every random choice.
+    threads
+        Processor cores to use; 0 means all.
+    force
+        Overwrite the columns of an earlier audit with the same ``key_added``.
+
+    Returns
+    -------
+    Audit
+        Frozen, plain tables: ``.suspects`` with the evidence, ``.samples``, counts by label and donor. Also writes into
+        ``adata`` (K stands for ``key_added``):
+
+    ``obs[K_score]``
+        Probability that the label is wrong, float32; missing for cells that were not audited.
+    ``obs[K_flag]``
+        ``mislabelled``, ``duplicate``, ``out_of_place`` joined by ``;``, or empty.
+    ``obs[K_suggested]``
+        The class that explains the cell best, where it is flagged as mislabelled.
+
+    Raises
+    ------
+    whycell.errors.DataError
+        The values, genes or labels cannot be used.
+    whycell.errors.OutputError
+        The columns are there already and ``force`` is false.
+    """
+    import numpy as np
+
+    from whycell.errors import OutputError
+    from whycell.jobs.audit import audit as job
+
+    columns = [f"{key_added}_{name}" for name in ("score", "flag", "suggested")]
+    there = [name for name in columns if name in adata.obs]
+    if there and not force:
+        msg = f"obs has {there[0]!r} already; choose another key_added, or replace it with force=True."
+        raise OutputError(msg)
+    result = job(
+        [adata],
+        label=label,
+        donor=donor,
+        study=study,
+        label_map=None if label_map is None else Path(label_map),
+        at_most=at_most,
+        n_models=n_models,
+        seed=seed,
+        threads=threads,
+    )
+    rows = result.samples["row"].to_numpy()
+    for name, column in zip(("score", "flag", "suggested"), columns, strict=True):
+        values = np.full(adata.n_obs, np.nan, dtype=np.float32) if name == "score" else np.full(adata.n_obs, "", object)
+        values[rows] = result.samples[name].to_numpy()
+        adata.obs[column] = values
+    return result
 
 
 def explain(

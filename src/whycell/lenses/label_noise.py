@@ -137,7 +137,7 @@ def _sharpness(logs: np.ndarray, codes: np.ndarray, rates: np.ndarray) -> float:
     def loss(log_b: float) -> float:
         return -float(_each(_softmax(np.exp(log_b) * logs), codes, rates).sum())
 
-    return float(np.exp(minimize_scalar(loss, bounds=(-1.6, 1.6), method="bounded", options={"xatol": 0.01}).x))
+    return float(np.exp(minimize_scalar(loss, bounds=(-4.0, 1.6), method="bounded", options={"xatol": 0.01}).x))
 
 
 def _em(
