@@ -13,7 +13,7 @@ from whycell.jobs.record import write_run
 from whycell.jobs.references import References, load_references
 from whycell.jobs.tested_on import read_tested
 from whycell.knowledge.terms import Ontology
-from whycell.models.examples import MOST
+from whycell.models.example_gathering import MOST
 
 __all__ = ["train"]
 

@@ -21,7 +21,7 @@ from whycell.knowledge.terms import Ontology
 from whycell.models.answer import Answerer, Norms
 from whycell.models.calibrate import make_folds
 from whycell.models.card import make_card
-from whycell.models.examples import gather
+from whycell.models.example_gathering import gather
 from whycell.models.home import Homes
 from whycell.models.leaves import LeafSpace, build_leaves
 from whycell.models.lessons import Cells, Recipe, learn
