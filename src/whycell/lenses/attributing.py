@@ -28,8 +28,8 @@ __all__ = ["attribute"]
 RULES = ("rescale", "reveal-cancel", "genomics")
 #: A chunk whose sums miss by more than this share of the output is done again, with an account of every step.
 TOLERATED = 1e-4
-#: Bytes that the values of one chunk may take.
-BUDGET = 16 << 20
+#: Bytes that the values of one chunk may take, and each step of a long tape, and at most.
+BUDGET, BYTES_PER_STEP, MOST = 16 << 20, 32 << 10, 128 << 20
 
 
 def attribute(
@@ -110,6 +110,10 @@ class _Plan:
             keep.update(value for value in step.outputs if all_values and value is not None)
         return cls(head, rules, stops, relevant, keep, needs_plus, stop is None)
 
+    def budget(self) -> int:
+        """Bytes of one chunk: more for many small steps, where calling them is what takes time."""
+        return min(max(BUDGET, len(self.head.tape.steps) * BYTES_PER_STEP), MOST)
+
     def bytes_per_row(self) -> int:
         """Of the values kept, and as much again for multipliers."""
         tape = self.head.tape
@@ -142,7 +146,7 @@ class _Work:
 
     def __init__(self, plan: _Plan, inputs: tuple[Tensor, ...], references: References, chunk: int | None) -> None:
         self.plan, self.inputs, self.references = plan, inputs, references
-        self.chunk = chunk if chunk else max(1, BUDGET // plan.bytes_per_row())
+        self.chunk = chunk if chunk else max(1, plan.budget() // plan.bytes_per_row())
         self.shared: tuple[Any, dict[int, Tensor]] | None = None
 
     def done(self) -> _Found:

@@ -83,7 +83,7 @@ def deeplift(
     neuron
         Layer and position of a unit (a number, or a tuple) that is explained instead of the output.
     chunk
-        Pairs of example and reference computed at once; None for about 16 MB of them, which a processor's cache holds.
+        Pairs of example and reference computed at once; None for about 16 MB of them, more where steps are many.
 
     Returns
     -------

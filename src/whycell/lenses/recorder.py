@@ -35,6 +35,10 @@ class _Recorder(TorchDispatchMode):
         self.marks: list[tuple[str, Tensor]] = []
         self.marking: str | None = None
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # else torch loads its compiler, which takes seconds, to tell it to keep out
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
