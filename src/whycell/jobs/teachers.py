@@ -217,7 +217,10 @@ def _cells(examples: Examples, scores: np.ndarray, order: np.ndarray, *, positiv
     total = float(np.maximum(scores, 0).sum()) if positive else float(np.minimum(scores, 0).sum())
     return pd.DataFrame(
         {
-            **{what: getattr(examples, what)[order] for what in ("cell", "label", "donor", "study")},
+            "cell": examples.cell[order],
+            "label": examples.label[order],
+            "donor": examples.donor[order] if _is_known(examples.donor) else "",
+            "study": examples.study[order] if _is_known(examples.study) else "",
             "score": scores[order],
             "share": scores[order] / (total or 1.0),
         }

@@ -84,7 +84,7 @@ def _section(i: int, each: Teaching) -> dict[str, Any]:
 def _drawn(frame: pd.DataFrame) -> dict[str, Any] | None:
     if frame.empty:
         return None
-    shown = frame.drop(columns=[name for name in ("donor", "study") if (frame[name] == "all").all()])
+    shown = frame.drop(columns=[name for name in ("donor", "study") if not frame[name].any()])
     formats = {"log-odds": lambda v: decimal(v, 4), "share": percent}
     return table(shown.rename(columns=_NAMES), formats=formats)
 
