@@ -89,7 +89,9 @@ class ExampleEvidence:
             row: dict[str, Any] = {"type": each.name, "cells": each.n_cells}
             for what, table in (("donor", each.donors), ("study", each.studies), ("label", each.labels)):
                 row[f"first_{what}"] = str(table[what].iat[0]) if len(table) else ""
-                row[f"first_{what}_share"] = float(table["share"].iat[0]) if len(table) else float("nan")
+                row[f"first_{what}_share"] = (
+                    float(table["share"].to_numpy(dtype=float)[0]) if len(table) else float("nan")
+                )
             row |= {"donors_effective": each.donors_effective, "warning": " ".join(each.warnings)}
             rows.append(row)
         return pd.DataFrame(rows)
