@@ -31,8 +31,8 @@ __all__ = ["Datamodels", "Plan", "datamodels"]
 
 #: Models of the first small block, which is timed.
 PILOT = 32
-#: Share of the budget that gradients get, and of the models that quality is measured on, up to MOST_TESTED of them.
-PRIOR_SHARE, TESTED, MOST_TESTED = 0.1, 0.08, 300
+#: Share of the budget that gradients get, and of the models that quality is measured on; of fewer than 80 models, none.
+PRIOR_SHARE, TESTED, FEWEST_TESTED, MOST_TESTED = 0.1, 0.08, 20, 300
 _SLOWLY = 2  # models of the first block where each is a call of the user's function
 
 
@@ -82,7 +82,8 @@ class Datamodels:
     intercept
         (n_targets,)
     quality
-        ``lds``: mean rank correlation of foretold and observed outputs, on models not used for fitting, one seed each;
+        ``lds``: mean rank correlation of foretold and observed outputs, on models not used for fitting, one seed each
+        (NaN where there are too few models to spare);
         ``lds_by_target``; ``weights`` of the estimates that went in; ``models``; ``seconds`` spent; ``balance``.
     units
         Names of the columns: sample numbers, or groups.
@@ -349,11 +350,11 @@ def _tested(
     masks: np.ndarray, outputs: np.ndarray, prior: np.ndarray | None, threads: int
 ) -> tuple[Effects, dict[str, Any]]:
     """Effects from most models, and how well they foretell the last ones."""
-    n_tested = min(int(TESTED * len(masks)), MOST_TESTED)
+    n_tested = min(max(int(TESTED * len(masks)), FEWEST_TESTED), MOST_TESTED) if len(masks) >= 4 * FEWEST_TESTED else 0
     used = slice(0, len(masks) - n_tested)
     effects = estimate(masks[used], outputs[used], prior=prior, threads=threads)
-    quality: dict[str, Any] = {"weights": effects.weights, "tested_on": n_tested}
-    if n_tested >= 10:
+    quality: dict[str, Any] = {"weights": effects.weights, "tested_on": n_tested, "lds": float("nan")}
+    if n_tested:
         by_target = lds(effects.values, masks[-n_tested:], outputs[-n_tested:])
         quality |= {"lds": float(by_target.mean()), "lds_by_target": by_target}
     return effects, quality
@@ -366,7 +367,7 @@ def _of_prior(
     if prior is None:
         msg = "no models and no gradients: give a larger budget"
         raise UsageError(msg)
-    quality = {"weights": {"prior": 1.0}, "models": 0, "seconds": time.process_time() - begun}
+    quality = {"weights": {"prior": 1.0}, "lds": float("nan"), "models": 0, "seconds": time.process_time() - begun}
     nothing = np.empty((0, len(prior)), np.float32)
     masks = np.empty((0, prior.shape[1]), bool)
     return Datamodels(prior, None, np.zeros(len(prior)), quality, units, plan, masks, nothing, labels)
