@@ -18,7 +18,7 @@ __all__ = ["balance", "choose_genes", "learn_encoder", "principal_directions"]
 _MOST_CELLS = 30_000  # components of more cells than this are the same to three digits
 _SPARE = 12
 # One study's directions are as good after two; those of several, centred each on itself, are flatter.
-_ITERATIONS, _ITERATIONS_OF_SEVERAL = 2, 4
+_ITERATIONS, _ITERATIONS_OF_SEVERAL = 2, 8
 
 
 def choose_genes(
