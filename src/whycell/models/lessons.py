@@ -204,7 +204,7 @@ def learn(
     for (group, _, _, weights), (seen, _) in zip(prepared, drawn, strict=True):
         lessons += [Lesson(seen, group.kind, group.meanings, weights)] * recipe.n_members
     doubts = [lesson for _, lesson in drawn if lesson is not None]
-    brief = replace(recipe, epochs=6.0, batch=4 * recipe.batch, learning_rate=1.5 * recipe.learning_rate)
+    brief = replace(recipe, epochs=6.0, batch=2 * recipe.batch)
     # Two trainings of small tensors, one core each: torch on two cores would spend its time handing work over. The
     # doubters are about a quarter of the work.
     cut = max(1, round(_FIRST * len(lessons)))
