@@ -267,6 +267,10 @@ class Faulty(nn.Module):
             return (x + torch.randn_like(x)).sum(1)
         if self.way == "mixes":
             return (x - x.mean(0)).sum(1)
+        if self.way == "compares":
+            return torch.softmax(x, 0).sum(1)
+        if self.way == "complex":
+            return torch.fft.rfft(x).abs().sum(1)
         if self.way == "decides":
             return x.sum(1) if x.sum().item() > 0 else -x.sum(1)
         return x[x > 0].sum() + x.sum(1)
@@ -277,6 +281,8 @@ class Faulty(nn.Module):
     [
         ("random", "draws random numbers"),
         ("mixes", "mixes the examples of a batch"),
+        ("compares", "mixes the examples of a batch"),
+        ("complex", "computes with complex numbers"),
         ("decides", "decides by a number that depends on the input"),
         ("counts", "keeps as many numbers as the input has it keep"),
     ],

@@ -25,7 +25,13 @@ aten = torch.ops.aten
 _SHAPED = {aten.view.default: aten.reshape.default, aten._unsafe_view.default: aten.reshape.default}
 
 _DECIDES = "{} decides by a number that depends on the input (.item()); write it with torch.where"
+_MIXES = "{} mixes the examples of a batch, so that no example has an explanation of its own"
 _COUNTS = "the network does other operations for three examples than for two; wanted one that treats each alone"
+
+#: What these make depends on a tensor's shape alone.
+_OF_SHAPE = frozenset(
+    ["empty_like", "full_like", "new_empty", "new_full", "new_ones", "new_zeros", "ones_like", "zeros_like"]
+)
 
 #: Batch sizes of the two recordings.
 FEW, MORE = 2, 3
@@ -46,24 +52,35 @@ def record(function: Callable[..., Any], module: nn.Module, inputs: tuple[Tensor
     few = recording(function, module, tuple(_rows(each, FEW) for each in inputs))
     more = recording(function, module, tuple(_rows(each, MORE) for each in inputs))
     tape = _Assembler(few, more).tape()
-    _check(tape, more)
+    _check(tape, few, more)
     return tape
 
 
-def _check(tape: Tape, more: Recording) -> None:
-    """The tape must give what the network gave."""
+def _check(tape: Tape, few: Recording, more: Recording) -> None:
+    """The tape must give what the network gave, and what an example gets must not depend on the others."""
     values = dict(tape.constants) | dict(zip(tape.inputs, more.inputs, strict=True))
     for step in tape.steps:
         out = step.run([values[value] for value in step.inputs], MORE)
         outs = out if isinstance(out, (tuple, list)) else (out,)
         values.update((v, t) for v, t in zip(step.outputs, outs, strict=True) if v is not None)
-    again, first = values[tape.output].double(), more.output.double()
-    scale = first[first.isfinite()].abs().max() if first.isfinite().any() else 1
-    if again.shape != first.shape or not torch.allclose(
-        again, first, rtol=1e-3, atol=1e-4 * float(scale), equal_nan=True
-    ):
-        msg = "the network changes its parameters, buffers or constants while it computes; wanted one that does not"
+    if not _near(values[tape.output], more.output):
+        msg = (
+            "the network changes its parameters, buffers or constants while it computes, or writes into pieces of a "
+            "tensor in a way that cannot be followed; wanted one that does not"
+        )
         raise UsageError(msg)
+    axis, times = tape.batch.get(tape.output, (0, 0))
+    if times == 1 and not _near(more.output.narrow(axis, 0, FEW), few.output):
+        raise UsageError(_MIXES.format("the network"))
+
+
+def _near(a: Tensor, b: Tensor) -> bool:
+    if a.shape != b.shape:
+        return False
+    a, b = a.double(), b.double()
+    finite = b[b.isfinite()]
+    size = float(finite.abs().max()) if len(finite) else 1.0
+    return torch.allclose(a, b, rtol=1e-3, atol=1e-4 * size, equal_nan=True)
 
 
 def _rows(x: Tensor, n: int) -> Tensor:
@@ -152,7 +169,10 @@ class _Assembler:
                 self.changing.add(value)
             else:
                 self.constants[value] = tensor
-        if any(value in self.depends for value in inputs):
+        if any(value in self.depends for value in inputs) and func.overloadpacket.__name__ not in _OF_SHAPE:
+            if any(isinstance(tensor, Tensor) and tensor.is_complex() for tensor in outs_a):
+                msg = f"{layer or 'the network'} computes with complex numbers ({func}), which have no rule"
+                raise UsageError(msg)
             self.depends.update(value for value in outputs if value is not None)
         if changes:
             func = _SHAPED.get(func, func)

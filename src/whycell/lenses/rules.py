@@ -20,12 +20,12 @@ MOVING = """
     _adaptive_avg_pool2d _adaptive_avg_pool3d _to_copy _unsafe_index _upsample_bilinear2d_aa
     _upsample_nearest_exact1d _upsample_nearest_exact2d adaptive_avg_pool1d alias as_strided avg_pool1d avg_pool2d
     avg_pool3d cat channel_shuffle clone col2im concat constant_pad_nd contiguous cumsum detach diag_embed diagonal
-    diagonal_copy embedding expand flip gather im2col index index_select lift_fresh logit mean movedim narrow
-    permute pixel_shuffle pixel_unshuffle reflection_pad1d reflection_pad2d reflection_pad3d repeat
-    replication_pad1d replication_pad2d replication_pad3d roll rot90 select select_scatter slice slice_scatter split
-    split_with_sizes split_with_sizes_copy squeeze stack sum t transpose tril triu unbind unfold unsafe_split
-    unsqueeze upsample_bicubic2d upsample_bilinear2d upsample_linear1d upsample_nearest1d upsample_nearest2d
-    upsample_nearest3d upsample_trilinear3d
+    diagonal_copy embedding expand flip gather im2col index index_add index_select lift_fresh logit mean movedim
+    narrow permute pixel_shuffle pixel_unshuffle reflection_pad1d reflection_pad2d reflection_pad3d repeat
+    replication_pad1d replication_pad2d replication_pad3d roll rot90 scatter_add select select_scatter slice
+    slice_scatter split split_with_sizes split_with_sizes_copy squeeze stack sum t transpose tril triu unbind unfold
+    unsafe_split unsqueeze upsample_bicubic2d upsample_bilinear2d upsample_linear1d upsample_nearest1d
+    upsample_nearest2d upsample_nearest3d upsample_trilinear3d
 """
 RESHAPING = "view _unsafe_view reshape unsqueeze squeeze flatten _reshape_alias alias clone contiguous detach"
 
@@ -112,8 +112,10 @@ def _rule(step: Step, active: list[int], tape: Tape, rule: str, origin: dict[int
 def _fits(known: Rule, step: Step, active: list[int], tape: Tape) -> bool:
     """Whether the step is a case that the rule covers: weights constant, a norm of power two, and so on."""
     where = [i for i, value in enumerate(step.inputs) if value in tape.depends]
-    if isinstance(known, Moving) and step.kind in ("embedding", "index", "gather", "_unsafe_index", "index_select"):
+    if step.kind in ("embedding", "gather", "index", "_unsafe_index", "index_select"):
         return where == [0]  # places that depend on the input are no linear matter
+    if step.kind in ("index_add", "scatter_add"):
+        return 1 not in where
     if isinstance(known, (BatchNorm, Convolution, LayerNorm, Softmax, LogSoftmax)) and where != [0]:
         return False
     if step.kind == "linalg_vector_norm":
