@@ -12,8 +12,8 @@ as cells set aside ask for: flips that spread over all labels share one rate, fl
 
 The score of a cell is the share of its likelihood that lies on classes its label excludes: the probability that the
 label is wrong, under this model (Natarajan et al. 2013 and Patrini et al. 2017 train with such a matrix; here it is
-read backwards). Noise is believed in only where it explains labels set aside better than none does, by more than two
-standard errors; else every rate, and every score, is as good as zero.
+read backwards). Noise is believed in only where it explains labels set aside better than none does, by more than a
+standard error and by odds of a thousand to one; else every rate, and every score, is as good as zero.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _STRENGTHS = (5.0, 20.0, 80.0, 320.0, 1280.0, 1e5)
 _ROUNDS, _STEPS = 4, 25
 _MOST = 20_000  # cells that rates are learned from
 _START = 0.02
-_BELIEVED = 2.0  # standard errors
+_BELIEVED, _LEAST_GAIN = 1.0, 7.0  # standard errors; and nats, odds of a thousand to one
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def fit_noise(probabilities: np.ndarray, codes: np.ndarray, allows: np.ndarray, 
     gain = _held_out(p, codes, rates, half, (right, common, strength, floor)) - _each(
         _softmax(plain * logs), codes, nothing
     )
-    if gain.sum() <= _BELIEVED * gain.std() * np.sqrt(len(gain)):
+    if gain.sum() <= max(_BELIEVED * gain.std() * np.sqrt(len(gain)), _LEAST_GAIN):
         rates = floored = nothing
         sharpness, common = plain, floor
     odds, other = _odds(_softmax(sharpness * logs_of_all), codes_of_all, floored, right)
