@@ -5,11 +5,13 @@ from typing import Any
 
 #: Where each public name lives; a module is loaded when its name is first asked for, so that no import is heavy.
 _HOMES: dict[str, str] = {
+    "AuditScores": "audit",
     "Datamodels": "examples",
     "HeadSettings": "many",
     "InputScores": "inputs",
     "ManyModels": "many",
     "Network": "vectorised",
+    "audit_labels": "audit",
     "check_balance": "masks",
     "datamodels": "examples",
     "deeplift": "inputs",
@@ -31,11 +33,13 @@ _HOMES: dict[str, str] = {
 }
 
 __all__ = [
+    "AuditScores",
     "Datamodels",
     "HeadSettings",
     "InputScores",
     "ManyModels",
     "Network",
+    "audit_labels",
     "check_balance",
     "datamodels",
     "deeplift",
