@@ -236,7 +236,7 @@ def fit_many(
 
 
 def margins_of(logits: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """(..., t, K) logits and (t,) classes -> (..., t) float32 log-odds of the class, within +-``CLIP``."""
+    """(..., t, K) logits and (t,) ``codes`` of classes -> (..., t) float32 log-odds of the class, within +-``CLIP``."""
     place = np.broadcast_to(codes[:, None], (*logits.shape[:-1], 1))
     right = np.take_along_axis(logits, place, axis=-1)
     others = logits - right

@@ -62,7 +62,7 @@ class Counterfactual:
 
 
 def spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(t,) rank correlation over rows, column by column of two (m, t); zero where a column has no spread."""
+    """(t,) rank correlation over rows of ``first`` and ``second`` (m, t); zero where a column has no spread."""
     ranks = [rankdata(each, axis=0) for each in (first, second)]
     ranks = [each - each.mean(axis=0) for each in ranks]
     size = np.sqrt((ranks[0] ** 2).sum(axis=0) * (ranks[1] ** 2).sum(axis=0))
