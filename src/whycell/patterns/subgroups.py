@@ -89,7 +89,7 @@ def find_subgroups(
     rounds: int = 8,
     n_clouds: int = 99,
     level: float = 0.05,
-    least: float = 0.4,
+    least: float = 0.5,
     seed: int = 0,
     told: Callable[[], None] | None = None,
 ) -> Subgroups:
