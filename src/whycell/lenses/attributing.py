@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from whycell.errors import UsageError
+from whycell.lenses.collecting import Found, Mean, Piece
 from whycell.lenses.engine import Rule, Sweep
 from whycell.lenses.fallback import PathIntegral
 from whycell.lenses.fusing import fused
@@ -149,11 +150,11 @@ class _Work:
         self.chunk = chunk if chunk else max(1, plan.budget() // plan.bytes_per_row())
         self.shared: tuple[Any, dict[int, Tensor]] | None = None
 
-    def done(self) -> _Found:
+    def done(self) -> Found:
         """Every example."""
-        found = _Found([])
+        found = Found(len(self.inputs[0]))
         for examples in self.examples():
-            found.add(self.some(examples))
+            found.add(examples, self.some(examples))
         return found
 
     def examples(self) -> Iterator[slice]:
@@ -163,15 +164,15 @@ class _Work:
             stop, size = min(start + block, n), max(1, self.chunk // self.references.k)
             yield from (slice(first, min(first + size, stop)) for first in range(start, stop, size))
 
-    def some(self, examples: slice) -> _Mean:
+    def some(self, examples: slice) -> Mean:
         k = self.references.k
         size = min(k, self.chunk)
-        mean = _Mean()
+        mean = Mean()
         for start in range(0, k, size):
             mean.add(self.piece(examples, slice(start, min(start + size, k))))
         return mean
 
-    def piece(self, examples: slice, which: slice) -> _Piece:
+    def piece(self, examples: slice, which: slice) -> Piece:
         """Some examples against some of their references; again with an account of every step if it does not add up."""
         piece = self.swept(examples, which, self.plan.keep, ())
         if self.adds_up and self.plan.whole and piece.gap() > TOLERATED:
@@ -183,7 +184,7 @@ class _Work:
             piece.lost = {name: gap for name, gap in piece.lost.items() if float(gap.abs().max()) > rounding}
         return piece
 
-    def swept(self, examples: slice, which: slice, keep: set[int], audited: Container[int]) -> _Piece:
+    def swept(self, examples: slice, which: slice, keep: set[int], audited: Container[int]) -> Piece:
         """One pass forward and back."""
         plan, tape = self.plan, self.plan.head.tape
         x = [each[examples] for each in self.inputs]
@@ -202,7 +203,7 @@ class _Work:
         multipliers = sweep.back({tape.output: seed})
         parts = [self.contributions(sweep, value, multipliers.get(value)) for value in plan.stops]
         y, y0 = (plan.head.read(side(tape.output), rows).view(n, k) for side in (sweep.x_of, sweep.r_of))
-        return _Piece(parts, y, y0, sweep.lost)
+        return Piece(parts, y, y0, sweep.lost)
 
     def load(self, sweep: Sweep, x: list[Tensor], r: list[Tensor], which: slice) -> None:
         """Both sides; that of references which all examples share is computed once."""
@@ -224,86 +225,3 @@ class _Work:
             plus = sweep.plus_of(value)
             out = m.pos * plus + m.neg * (sweep.delta(value) - plus)
         return out.movedim(axis, 0).unflatten(0, (pairs.n, pairs.k))
-
-
-@dataclass
-class _Piece:
-    """Contributions (n, k, ...) of every stop, outputs (n, k) of both sides, and what was lost where."""
-
-    parts: list[Tensor]
-    y: Tensor
-    y0: Tensor
-    lost: dict[str, Tensor]
-
-    def gap(self) -> float:
-        """The most that contributions do not add up to, as a share of the largest output of the chunk."""
-        total = sum(part.flatten(2).sum(2) for part in self.parts)
-        size = max(float(self.y.abs().max()), float(self.y0.abs().max()), 1e-30)
-        return float((self.y - self.y0 - total).abs().max()) / size
-
-
-class _Mean:
-    """Contributions of some examples over their references, piece by piece."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.means: list[Tensor] = []
-        self.squares: list[Tensor] = []
-        self.y0s: list[Tensor] = []
-        self.lost: dict[str, Tensor] = {}
-
-    def add(self, piece: _Piece) -> None:
-        """More references of the same examples."""
-        parts, k = piece.parts, piece.y0.shape[1]
-        new = [part.mean(1) for part in parts]
-        spread = [(part - mean.unsqueeze(1)).square().sum(1) for part, mean in zip(parts, new, strict=True)]
-        if not self.count:
-            self.means, self.squares = new, spread
-        else:
-            share = k / (self.count + k)
-            for i, (mean, square) in enumerate(zip(new, spread, strict=True)):
-                gap = mean - self.means[i]
-                self.means[i] = self.means[i] + gap * share
-                self.squares[i] = self.squares[i] + square + gap.square() * (self.count * share)
-        self.count += k
-        self.y = piece.y[:, 0]
-        self.y0s.append(piece.y0)
-        for name, gap in piece.lost.items():
-            self.lost[name] = self.lost.get(name, 0) + gap.view(-1, k).sum(1)
-
-
-@dataclass
-class _Found:
-    """Examples that are done."""
-
-    parts: list[_Mean]
-
-    def add(self, part: _Mean) -> None:
-        self.parts.append(part)
-
-    def scores(self, rule: str, *, several: bool) -> InputScores:
-        """All as arrays."""
-        inputs = range(len(self.parts[0].means))
-        values = [torch.cat([part.means[i] for part in self.parts]) for i in inputs]
-        spread = [torch.cat([(part.squares[i] / part.count).sqrt() for part in self.parts]) for i in inputs]
-        y = torch.cat([part.y for part in self.parts])
-        y0 = torch.cat([torch.cat(part.y0s, 1).mean(1) for part in self.parts])
-        total = sum(each.flatten(1).sum(1) for each in values)
-        names = sorted({name for part in self.parts for name in part.lost})
-        lost = {
-            name: torch.cat([_loss(part, name) / part.count for part in self.parts]).cpu().numpy() for name in names
-        }
-        shown = [tuple(each.cpu().numpy() for each in group) for group in (values, spread)]
-        return InputScores(
-            values=shown[0] if several else shown[0][0],
-            residual=(y - y0 - total).cpu().numpy(),
-            spread=shown[1] if several else shown[1][0],
-            residual_by_layer=lost,
-            output=y.cpu().numpy(),
-            reference_output=y0.cpu().numpy(),
-            rule=rule,
-        )
-
-
-def _loss(part: _Mean, name: str) -> Tensor:
-    return part.lost.get(name, torch.zeros_like(part.y))
