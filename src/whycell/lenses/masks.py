@@ -150,7 +150,7 @@ def smallest_effect(n_models: int, *, spread: float, alpha: float = 0.5) -> floa
 
 
 def models_needed(effect: float, *, spread: float, alpha: float = 0.5) -> int:
-    """Models that show an ``effect`` at three standard errors: :func:`smallest_effect` inverted, ``spread`` as there."""
+    """How many show an ``effect`` at three standard errors: :func:`smallest_effect` inverted, ``spread`` as there."""
     if effect <= 0:
         msg = f"effect {effect}: wanted a positive size"
         raise UsageError(msg)
