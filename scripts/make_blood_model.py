@@ -72,6 +72,7 @@ def main() -> None:
         tested=arguments.tested,
         extra={key: value for key, value in CARD.items() if key != "description"},
         description=str(CARD["description"]),
+        examples=0,  # weights and a card are shipped, no cells
         force=True,
         talk=Loud(),
     )
