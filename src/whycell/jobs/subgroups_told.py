@@ -346,6 +346,12 @@ def _warnings(classes: pd.DataFrame, donors: pd.DataFrame, plan: dict[str, Any])
     small = classes.loc[classes["p_value"].isna(), "label"].tolist()
     if small:
         told.append(f"Too few samples to look for subgroups in: {', '.join(map(str, small))}.")
+    gain = (classes["stability"] - classes["expected"]) / (1 - classes["expected"])
+    weak = classes.loc[(classes["groups"] > 1) & ~((gain >= 0.5) & (classes["p_value"] <= 0.05)), "label"].tolist()
+    if weak:
+        told.append(
+            f"The number of groups was given, and stability does not support it, in: {', '.join(map(str, weak))}."
+        )
     if len(donors):
         alone = donors[(donors["share"] > 0.9) & (donors["share_of_class"] < 0.5)]
         told += [
