@@ -68,8 +68,7 @@ class Baseline(ABC):
         self.classes_ = name_of.index.to_numpy()
         self.backoff_ = BackOff(list(name_of), label_ids=label_ids, ontology=ontology)
         codes = np.searchsorted(self.classes_, terms)
-        self._prepare(X, genes, codes)
-        self._fit(self._normalised(X, genes), codes)
+        self._fit(self._first_seen(X, genes, codes), codes)
         return self
 
     def predict_proba(self, X: sparse.csr_matrix, *, genes: np.ndarray) -> tuple[np.ndarray, list[str]]:
@@ -84,8 +83,9 @@ class Baseline(ABC):
         """Calls from probabilities that are known already, so that a cell is not asked for twice."""
         return self.backoff_.call(probabilities, threshold=self.threshold)
 
-    def _prepare(self, X: sparse.csr_matrix, genes: np.ndarray, codes: np.ndarray) -> None:
-        """Whatever the representation itself learns, before cells are turned into it."""
+    def _first_seen(self, X: sparse.csr_matrix, genes: np.ndarray, codes: np.ndarray) -> sparse.csr_matrix:
+        """The training cells as the model sees cells; a representation that is itself learned is learned here."""
+        return self._normalised(X, genes)
 
     @abstractmethod
     def _fit(self, X: sparse.csr_matrix, codes: np.ndarray) -> None: ...

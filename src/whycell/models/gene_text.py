@@ -141,13 +141,14 @@ class GenePTW(_OnText):
             held = held.random(seed=seed) if control == "random" else held.permuted(seed=seed)
         self.vectors, self.normalise, self.centre, self.weighting = held, normalise, centre, weighting
 
-    def _prepare(self, X: sparse.csr_matrix, genes: np.ndarray, codes: np.ndarray) -> None:
+    def _first_seen(self, X: sparse.csr_matrix, genes: np.ndarray, codes: np.ndarray) -> Any:
         weights = None
         if self.weighting == "idf":
             weights = idf_weights(self._aligned(X, genes))
         elif self.weighting == "labels":
             weights = discriminating_weights(super()._normalised(X, genes), codes)
         self._matrix = prepare_gene_matrix(self.vectors.matrix(self.genes_), centre=self.centre, weights=weights)
+        return self._normalised(X, genes)
 
     def _normalised(self, X: sparse.csr_matrix, genes: np.ndarray) -> Any:
         counts = self._aligned(X, genes)
