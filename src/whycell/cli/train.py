@@ -34,9 +34,7 @@ def train(
     ] = None,
     examples: Annotated[
         bool,
-        typer.Option(
-            "--examples/--no-examples", help="Keep training cells in the model, for explain --lens examples."
-        ),
+        typer.Option("--examples/--no-examples", help="Keep training cells in the model, for explain --lens examples."),
     ] = True,
     seed: options.Seed = 0,
     threads: options.Threads = 0,
