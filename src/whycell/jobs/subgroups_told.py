@@ -100,7 +100,8 @@ def assemble(
     if len(supporters):
         pictured += [*supporters["sample"], *supporters["other"]]
     map_rows, map_xy, method = _map(rows, seed=seed, talk=talk)
-    curves = pd.concat(curve_rows, ignore_index=True)
+    # A class too small for a curve has an empty table, whose columns know no type and would pass that on.
+    curves = pd.concat([each for each in curve_rows if len(each)] or curve_rows[:1], ignore_index=True)
     classes = pd.DataFrame(class_rows)
     result = Groups(
         samples=table,
