@@ -109,6 +109,7 @@ def _heat(result: Explanation) -> dict[str, Any]:
     genes = list(dict.fromkeys(strongest.ravel().tolist()))[:_MOST_IN_HEAT]
     most = max(float(np.abs(mean[:, genes]).max(initial=0)), 1e-9)
     symbols = result.genes["symbol"].to_numpy(dtype=object)
+    less = result.speaks_by_absence()
     rows = []
     for t, name in enumerate(result.by_type.types["type"]):
         cells = [
@@ -117,6 +118,7 @@ def _heat(result: Explanation) -> dict[str, Any]:
                 "tint": round(min(abs(float(mean[t, g])) / most, 1.0) * 100),
                 "side": "for" if mean[t, g] >= 0 else "against",
                 "marker": int(result.by_type.marker[t, g]),
+                "less": bool(less[t, g]),
             }
             for g in genes
         ]
@@ -154,7 +156,7 @@ def _type_part(result: Explanation, t: int) -> dict[str, Any]:
         "genes": [
             {
                 "side": row.side,
-                "gene": str(row.gene),
+                "gene": f"less {row.gene}" if row.less else str(row.gene),
                 "id": str(row.gene_id),
                 "value": float(row.contribution),
                 "width": round(100 * abs(row.contribution) / most, 1),

@@ -129,9 +129,10 @@ class Explanation:
 
     def type_frame(self, *, top: int = 10) -> pd.DataFrame:
         """One row a type and gene, the ``top`` strongest each way: ``type, term_id, side, rank, gene, gene_id,
-        contribution, share, same_sign, marker``."""
+        contribution, share, same_sign, marker, less`` (see ``speaks_by_absence``)."""
         rows = []
         found = self.by_type
+        less = self.speaks_by_absence()
         for t, (name, term_id) in enumerate(zip(found.types["type"], found.types["term_id"], strict=True)):
             order = np.argsort(-found.mean[t], kind="stable")
             strongest = [g for g in order[:top] if found.mean[t, g] > 0]
@@ -140,9 +141,21 @@ class Explanation:
                 for rank, g in enumerate(picked, start=1):
                     row = (name, term_id, side, rank, self.genes["symbol"].iat[g], self.genes["id"].iat[g])
                     numbers = (found.mean[t, g], found.share[t, g], found.same_sign[t, g], found.marker[t, g])
-                    rows.append((*row, *(float(v) for v in numbers)))
+                    rows.append((*row, *(float(v) for v in numbers), bool(less[t, g])))
         columns = ["type", "term_id", "side", "rank", "gene", "gene_id", "contribution", "share", "same_sign", "marker"]
-        return pd.DataFrame(rows, columns=columns)
+        return pd.DataFrame(rows, columns=[*columns, "less"])
+
+    def speaks_by_absence(self) -> np.ndarray:
+        """(n_types, n_genes) bool: most of the type's cells in which the gene is among the strongest express less of it
+        than what they are compared with."""
+        types = {str(name): t for t, name in enumerate(self.by_type.types["type"])}
+        of_cell = np.array([types.get(str(call), -1) for call in self.cells["call"]], dtype=np.int64)
+        balance = np.zeros(self.by_type.mean.shape)
+        for top in (self.speaking_for, self.speaking_against):
+            row, rank = np.nonzero((top.gene >= 0) & (of_cell >= 0)[:, None])
+            sign = np.sign(top.reference[row, rank] - top.expression[row, rank])
+            np.add.at(balance, (of_cell[row], top.gene[row, rank]), sign)
+        return balance > 0
 
     def _side(self, side: str, top: TopGenes) -> pd.DataFrame:
         row, rank = np.nonzero(top.gene >= 0)
