@@ -33,6 +33,8 @@ __all__ = ["Datamodels", "Plan", "datamodels"]
 PILOT = 32
 #: Share of the budget that gradients get, and of the models that quality is measured on; of fewer than 80 models, none.
 PRIOR_SHARE, TESTED, FEWEST_TESTED, MOST_TESTED = 0.1, 0.08, 20, 300
+#: Share of a budget that is planned for: the pace of the first block is not that of every block.
+_PLANNED = 0.95
 _SLOWLY = 2  # models of the first block where each is a call of the user's function
 
 
@@ -334,7 +336,7 @@ def _affordable(
 ) -> tuple[int, float]:
     """Models within the budget, and CPU seconds for gradients."""
     n, n_targets = sizes
-    left = budget - (time.process_time() - begun)
+    left = _PLANNED * budget - (time.process_time() - begun)
     estimation = 0.5 + 2.5 * (n / 1000) ** 2 * (n_targets / 200) + 0.5 * (n / 1000) ** 3
     gradients = PRIOR_SHARE * budget if differentiable else 0.0
     affordable = int((left - gradients - estimation) / each)
