@@ -178,3 +178,13 @@ def test_what_cannot_be_used_is_refused_in_one_sentence(patients: Path, tmp_path
     with pytest.raises(UsageError, match="--group"):
         subgroups(patients, out, target="ill", mask_by_group=True)
     assert not out.exists()
+
+
+def test_a_class_of_few_samples_is_left_whole_and_the_page_is_written(patients: Path, tmp_path: Path) -> None:
+    frame = pd.read_csv(patients, sep="\t")
+    frame.loc[:3, "ill"] = "rare"
+    frame.to_csv(patients, sep="\t", index=False)
+    page = tmp_path / "groups.html"
+    result = subgroups(patients, tmp_path / "groups", target="ill", n_models=300, report=page, executor="local:1")
+    assert result.classes.set_index("label").loc["rare", "groups"] == 1
+    assert "rare" in page.read_text()
