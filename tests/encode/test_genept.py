@@ -58,6 +58,16 @@ def test_normalisations_are_what_their_names_say() -> None:
         genept_w(cells, eye, normalise="log", threads=1)
 
 
+def test_without_compiled_loops_the_answer_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    cells = sp.random(60, 200, density=0.2, format="csr", dtype=np.float32, rng=rng)
+    matrix = unit_rows(rng.standard_normal((200, 16)))
+    with_loops = genept_w(cells, matrix, threads=1)
+    monkeypatch.setattr("whycell.encode.genept._compiled", lambda: False)
+    for one, other in zip(with_loops, genept_w(cells, matrix, threads=1), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
 def test_genes_without_a_vector_count_for_coverage_only() -> None:
     cells = sp.csr_matrix(np.array([[3.0, 1.0]], dtype=np.float32))
     matrix = np.array([[1.0, 0.0], [0.0, 0.0]], dtype=np.float32)

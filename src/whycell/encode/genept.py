@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from importlib.util import find_spec
 
 import numpy as np
 import scipy.sparse as sp
@@ -147,8 +149,7 @@ def genept_w(
         msg = f"The cells have {values.shape[1]} columns and the gene matrix {len(matrix)} rows; they must be the same."
         raise UsageError(msg)
     described = np.abs(matrix).sum(axis=1) > 0
-    totals = np.asarray(values.sum(axis=1), dtype=np.float64).ravel()
-    covered = np.asarray(values @ described.astype(np.float64)).ravel()
+    totals, covered = _totals(values, described)
     coverage = np.divide(covered, totals, out=np.zeros_like(totals), where=totals > 0)
     sums = product(_normalised(values, normalise, totals), matrix, threads=threads)
     empty = ~(np.abs(sums).max(axis=1, initial=0) > 0)
@@ -184,10 +185,10 @@ def product(values: sp.csr_matrix, matrix: np.ndarray, *, threads: int = 0) -> n
     matrix = np.ascontiguousarray(matrix, dtype=np.float32)
     if not values.has_sorted_indices:
         values = values.sorted_indices()
-    try:
-        from whycell.encode.product_kernel import add_products
-    except ImportError:  # numba has no build for every Python
+    if not _compiled():
         return np.asarray(values.astype(np.float32) @ matrix, dtype=np.float32)
+    from whycell.encode.product_kernel import add_products
+
     out = np.zeros((values.shape[0], matrix.shape[1]), dtype=np.float32)
     data = values.data.astype(np.float32, copy=False)
     indptr = values.indptr.astype(np.int64, copy=False)
@@ -226,6 +227,23 @@ def cell_sentences(values: sp.csr_matrix, symbols: Sequence[str], *, ids: Sequen
     return sentences
 
 
+@cache
+def _compiled() -> bool:
+    """Whether there are compiled loops: numba has no build for every Python."""
+    return find_spec("numba") is not None
+
+
+def _totals(values: sp.csr_matrix, described: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(n_cells,) sums of the counts: all of them, and those on described genes."""
+    if not _compiled():
+        return np.asarray(values.sum(axis=1)).ravel(), np.asarray(values @ described.astype(np.float64)).ravel()
+    from whycell.encode.product_kernel import totals_of_cells
+
+    totals, covered = np.empty(values.shape[0]), np.empty(values.shape[0])
+    totals_of_cells(values.indptr.astype(np.int64), values.indices, values.data, described, totals, covered)
+    return totals, covered
+
+
 def _normalised(values: sp.csr_matrix, how: str, totals: np.ndarray) -> sp.csr_matrix:
     if how == "none":
         return values
@@ -236,11 +254,18 @@ def _normalised(values: sp.csr_matrix, how: str, totals: np.ndarray) -> sp.csr_m
         data = _ranks(values)
     elif how == "sqrt":
         data = np.sqrt(values.data, dtype=np.float32)
+    elif how == "log1p-cp10k" and _compiled():
+        from whycell.encode.product_kernel import log1p_per_ten_thousand
+
+        data = np.empty(len(values.data), dtype=np.float32)
+        given = values.data.astype(np.float32, copy=False)
+        log1p_per_ten_thousand(values.indptr.astype(np.int64), given, totals, data, data.view(np.int32))
     else:
         factor = np.divide(1e4, totals, out=np.zeros_like(totals), where=totals > 0).astype(np.float32)
         data = values.data * np.repeat(factor, np.diff(values.indptr))
         data = np.log1p(data) if how == "log1p-cp10k" else data
-    return sp.csr_matrix((data.astype(np.float32), values.indices, values.indptr), shape=values.shape)
+    data = data.astype(np.float32, copy=False)
+    return sp.csr_matrix((data, values.indices, values.indptr), shape=values.shape)
 
 
 def _ranks(values: sp.csr_matrix) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import Any
 import numba
 import numpy as np
 
-__all__ = ["LANES", "ONCE", "PLAIN", "SUMMED", "activate", "compiled", "encode_cells", "nearest"]
+__all__ = ["LANES", "ONCE", "PLAIN", "SUMMED", "activate", "compiled", "encode_cells", "log1p_in_place", "nearest"]
 
 #: Directions are padded to whole vectors of this many numbers.
 LANES = 16
@@ -74,7 +74,7 @@ def encode_cells(
             factor = np.float32(target * shares[p] / total) if total > 0 else np.float32(1.0)
             for t in range(n):
                 x_of[t] *= factor
-            _log1p(x_of, bits_of, n)
+            log1p_in_place(x_of, bits_of, n)
         facts[c, 0] = total
         facts[c, 1] = n
         facts[c, 2] = mean_squares[p] + _square(touched, x_of, n, mean)
@@ -190,7 +190,7 @@ def _project(touched: Any, x_of: Any, n: int, directions: Any, sums: Any) -> Non
 
 
 @compiled
-def _log1p(x: Any, bits: Any, n: int) -> None:
+def log1p_in_place(x: Any, bits: Any, n: int) -> None:
     """log(1 + x) in place for x >= 0, to 3e-7: straight-line code that the compiler turns into vectors.
 
     ``bits`` is ``x`` seen as int32. With 1 + x = m 2^e and m in [2/3, 4/3): log = e log 2 + 2 atanh((m - 1) / (m + 1)).

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from whycell.encode.kernels import compiled
+from whycell.encode.kernels import compiled, log1p_in_place
 
-__all__ = ["add_products"]
+__all__ = ["add_products", "log1p_per_ten_thousand", "totals_of_cells"]
 
 #: Genes whose vectors are held in the cache while every cell of a chunk passes them.
 _TILE = 512
@@ -57,3 +57,26 @@ def add_products(indptr: Any, indices: Any, data: Any, matrix: Any, out: Any) ->
                     row[d] += (x0 * m0[d] + x1 * m1[d]) + (x2 * m2[d] + x3 * m3[d])
                 k += 4
             at[r] = end
+
+
+@compiled
+def totals_of_cells(indptr: Any, indices: Any, data: Any, described: Any, totals: Any, covered: Any) -> None:
+    """Sum of every cell, and of its counts on described genes; float64."""
+    for r in range(len(totals)):
+        total, inside = 0.0, 0.0
+        for k in range(indptr[r], indptr[r + 1]):
+            value = np.float64(data[k])
+            total += value
+            inside += value if described[indices[k]] else 0.0
+        totals[r] = total
+        covered[r] = inside
+
+
+@compiled
+def log1p_per_ten_thousand(indptr: Any, data: Any, totals: Any, out: Any, bits: Any) -> None:
+    """log(1 + 10,000 v / total) of every stored value; ``bits`` is ``out`` seen as int32."""
+    for r in range(len(totals)):
+        factor = np.float32(1e4 / totals[r]) if totals[r] > 0 else np.float32(0.0)
+        for k in range(indptr[r], indptr[r + 1]):
+            out[k] = data[k] * factor
+    log1p_in_place(out, bits, len(out))
