@@ -96,6 +96,16 @@ def test_weights_find_the_view_that_is_right_and_temper_the_one_that_is_too_sure
     assert p.max(axis=1).mean() == pytest.approx((wrong == truth).mean(), abs=0.02)
 
 
+def test_a_leaf_above_another_leaf_means_itself() -> None:
+    X, y, donors = _cells(400, seed=4)
+    Z, truth, _ = _cells(200, seed=5)
+    names = {"CD4": "T", "CD8": "CD8"}  # "T" is a class here, and the ontology has "CD8" below it
+    y, truth = np.array([names[k] for k in y]), np.array([names[k] for k in truth])
+    both, genes = _fit(Ensemble(views={"one": Logistic, "two": Logistic}), X, y, donors)
+    p, labels = both.predict_proba(Z, genes=genes)
+    assert np.mean(np.array(labels)[p.argmax(axis=1)] == truth) > 0.95
+
+
 def test_one_view_is_no_ensemble() -> None:
     with pytest.raises(UsageError, match="at least two views; got genes"):
         Ensemble(views=_views())

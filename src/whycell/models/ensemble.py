@@ -188,10 +188,11 @@ class Ensemble:
         terms = [label_ids.get(label, "") for label in self.leaves_]
         self._leaves_of = {}
         for label, term in label_ids.items():
-            below = [bool(term and t and ontology.is_ancestor(term, t)) for t in terms]
-            self._leaves_of[str(label)] = np.array(
-                [leaf == str(label) or inside for leaf, inside in zip(self.leaves_, below, strict=True)]
-            )
+            if str(label) in self.leaves_:  # a leaf means itself, though the ontology may put another leaf below it
+                found = [leaf == str(label) for leaf in self.leaves_]
+            else:
+                found = [bool(term and t and ontology.is_ancestor(term, t)) for t in terms]
+            self._leaves_of[str(label)] = np.array(found)
 
     def _meaning(self, labels: np.ndarray) -> np.ndarray:
         none = np.zeros(len(self.leaves_), dtype=bool)
