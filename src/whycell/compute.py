@@ -1,10 +1,16 @@
 """Where work runs, and how it speaks while it works."""
 
 import os
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
-__all__ = ["Step", "Talk", "n_threads"]
+__all__ = ["Step", "Talk", "in_order", "n_threads"]
+
+Item = TypeVar("Item")
+Done = TypeVar("Done")
 
 
 def n_threads(threads: int = 0) -> int:
@@ -12,6 +18,28 @@ def n_threads(threads: int = 0) -> int:
     if threads > 0:
         return threads
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def in_order(work: Callable[[Item], Done], items: Iterable[Item], *, threads: int = 0) -> Iterator[Done]:
+    """``work`` of every item, in their order; several at once, few waiting: memory does not grow with the items.
+
+    One core a matrix product: the items are the parallel part, and sums are rounded the same way everywhere.
+    """
+    from threadpoolctl import threadpool_limits
+
+    workers = n_threads(threads)
+    waiting: deque[Future[Done]] = deque()
+    with threadpool_limits(limits=1), ThreadPoolExecutor(workers) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 class Talk:

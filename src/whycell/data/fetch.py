@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from whycell.errors import FormatError, MissingExtraError
 
-__all__ = ["local_copy"]
+__all__ = ["cache_folder", "local_copy"]
 
 _SECONDS = 20
 _PIECE = 1 << 20
@@ -44,7 +44,7 @@ def local_copy(source: str | Path, *, sha256: str | None = None, cache: Path | N
     if text.startswith("hf://"):
         path = _from_hub(text)
     elif text.startswith(("https://", "http://")):
-        path = _from_web(text, cache or _default_cache())
+        path = _from_web(text, cache or cache_folder() / "files")
     else:
         path = Path(source)  # its reader knows best what to say of one that is not there
     if sha256 is not None and path.is_file() and (found := _hash(path)) != sha256.lower():
@@ -100,10 +100,11 @@ def _from_hub(address: str) -> Path:
         raise FormatError(msg) from None
 
 
-def _default_cache() -> Path:
+def cache_folder() -> Path:
+    """Where is kept what was fetched or encoded: WHYCELL_CACHE, else the user's cache folder."""
     given = os.environ.get("WHYCELL_CACHE")
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return (Path(given) if given else Path(base) / "whycell") / "files"
+    return Path(given) if given else Path(base) / "whycell"
 
 
 def _hash(path: Path) -> str:

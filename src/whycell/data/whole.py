@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,20 +11,43 @@ from pathlib import Path
 
 from whycell.errors import OutputError
 
-__all__ = ["check_free", "written_whole"]
+__all__ = ["check_free", "folder_written_whole", "written_whole"]
 
 
-def check_free(path: Path, *, force: bool) -> None:
-    """Refuse to write over what is there; asked before work that takes long.
+def check_free(*places: Path | str | None, force: bool) -> None:
+    """Refuse to write over what is there; asked before work that takes long. ``None`` is no place.
 
     Raises
     ------
     OutputError
-        ``path`` exists and ``force`` is not set.
+        One of ``places`` exists and ``force`` is not set.
     """
-    if path.exists() and not force:
-        msg = f"{path} exists already; choose another name, or replace it with --force."
-        raise OutputError(msg)
+    for place in places:
+        if place is not None and Path(place).exists() and not force:
+            msg = f"{place} exists already; choose another name, or replace it with --force."
+            raise OutputError(msg)
+
+
+@contextmanager
+def folder_written_whole(path: Path, *, force: bool = False) -> Iterator[Path]:
+    """As ``written_whole``, of a folder whose own parent is there; the block makes it.
+
+    Parameters
+    ----------
+    path
+        The folder to be.
+    force
+        Replace one that is there.
+    """
+    check_free(path, force=force)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        yield scratch / "store"
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(scratch / "store", path)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 @contextmanager

@@ -18,9 +18,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from whycell.compute import Talk, n_threads
+from whycell.data.fetch import cache_folder
 from whycell.errors import FormatError, MissingExtraError, UsageError
 
-__all__ = ["LocalEncoder", "TextEncoder", "VectorCache", "cache_folder", "embed_texts", "load_encoder"]
+__all__ = ["LocalEncoder", "TextEncoder", "VectorCache", "embed_texts", "load_encoder"]
 
 _BUNDLED = ("minilm", "all-minilm-l6-v2")
 _AT_A_TIME = 256
@@ -179,7 +180,7 @@ def embed_texts(
     encoder
         A ``TextEncoder``.
     cache
-        Folder of the cache; ``None`` is the user's own (``cache_folder``).
+        Folder of the cache; ``None`` is the user's own (``data.fetch.cache_folder``).
     talk
         Told of progress.
 
@@ -237,13 +238,6 @@ def load_encoder(
         msg = f"{which!r} is neither 'minilm' nor a folder that sentence-transformers wrote (it holds no modules.json)."
         raise UsageError(msg)
     return LocalEncoder(which, precision=precision, device=device, threads=threads)
-
-
-def cache_folder() -> Path:
-    """Where vectors are kept: WHYCELL_CACHE, else the user's cache folder."""
-    given = os.environ.get("WHYCELL_CACHE")
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(given) if given else Path(base) / "whycell"
 
 
 def _fingerprint(folder: Path) -> str:

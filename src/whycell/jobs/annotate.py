@@ -13,6 +13,7 @@ from whycell._keys import DEFAULT_KEY, UNKNOWN, ObsKeys
 from whycell.compute import Talk
 from whycell.data.cells import Cells, check_output, open_cells, write_annotation
 from whycell.data.doctor import Diagnosis, examine
+from whycell.data.whole import check_free
 from whycell.errors import GroupError
 from whycell.jobs.likeness import columns_for
 from whycell.jobs.models import find
@@ -96,7 +97,7 @@ def annotate(
         keys = ObsKeys(key)
         wanted = [name for name in keys.all() if cluster or "_cluster" not in name]
         check_output(cells, output, wanted, inplace=inplace, force=force, uns_key=key)
-        _check_side_outputs(report, tsv, probabilities, force=force)
+        check_free(report, tsv, probabilities, force=force)
         diagnosis = examine(cells, model_genes=list(answerer.genes), species=about.get("species", "human"))
         diagnosis.raise_if_unusable()
         columns = columns_for(cells, diagnosis, answerer)
@@ -238,15 +239,6 @@ def _provenance(
         "model_reading_covered": answerer.learned.coverage(held),
         "seed": seed,
     }
-
-
-def _check_side_outputs(*places: Path | None, force: bool) -> None:
-    from whycell.errors import OutputError
-
-    for place in places:
-        if place is not None and Path(place).exists() and not force:
-            msg = f"{place} exists already; choose another name, or replace it with --force."
-            raise OutputError(msg)
 
 
 def _write_sides(result: Annotation, *, report: Path | None, tsv: Path | None) -> None:

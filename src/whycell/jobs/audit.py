@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from whycell.compute import Talk, n_threads
-from whycell.errors import OutputError, UsageError
+from whycell.data.whole import check_free
+from whycell.errors import UsageError
 from whycell.jobs.auditable import Samples, is_table, read_cells, read_table
 from whycell.jobs.overview import cell_map
 from whycell.jobs.record import write_run
@@ -76,10 +77,7 @@ def audit(
         Whatever is wrong with the files, the labels or the places to write to.
     """
     talk = talk or Talk()
-    for place in (output, report):
-        if place is not None and Path(place).exists() and not force:
-            msg = f"{place} exists already; choose another name, or replace it with --force."
-            raise OutputError(msg)
+    check_free(output, report, force=force)
     if not 0 < at_most < 1:
         msg = f"got {at_most} as the share of right labels among the flagged; wanted a number between 0 and 1"
         raise UsageError(msg)

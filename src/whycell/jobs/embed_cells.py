@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from whycell.compute import Talk, n_threads
+from whycell.compute import Talk, in_order
 from whycell.data.cells import Block, Cells, open_cells
 from whycell.data.doctor import examine
 from whycell.data.values import ValueKind, to_linear
-from whycell.data.whole import check_free
+from whycell.data.whole import check_free, folder_written_whole
 from whycell.encode.gene_vectors import GeneVectors, read_gene_vectors
 from whycell.encode.genept import genept_w, prepare_gene_matrix
 from whycell.errors import GeneError
@@ -76,28 +71,19 @@ def embed_cells(
     held = read_gene_vectors(vectors, facets=facets)
     held = held if dims is None else held.projected(dims)
     output.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-    try:
-        with open_cells(query) as cells:
-            n, names = cells.n_cells, cells.obs_names
-            shape = (n, held.vectors.shape[1])
-            root = zarr.open_group(str(scratch / "store"), mode="w")
-            table = root.create_array("embedding", shape=shape, chunks=(chunk, shape[1]), dtype="f4", compressors=None)
-            covered = np.empty(n, dtype=np.float32)
-            blocks = embeddings(
-                cells, held, normalise=normalise, centre=centre, chunk=chunk, threads=threads, talk=talk
-            )
-            for start, embedding, coverage in blocks:
-                table[start : start + len(embedding)] = embedding
-                covered[start : start + len(coverage)] = coverage
-            root.create_array("coverage", data=covered)
-            array = root.create_array("cell", shape=(n,), chunks=(max(n, 1),), dtype=str)
-            array[:] = np.asarray(names, dtype=object)
-        if output.exists():
-            shutil.rmtree(output)
-        os.replace(scratch / "store", output)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with open_cells(query) as cells, folder_written_whole(output, force=force) as store:
+        n, names = cells.n_cells, cells.obs_names
+        shape = (n, held.vectors.shape[1])
+        root = zarr.open_group(str(store), mode="w")
+        table = root.create_array("embedding", shape=shape, chunks=(chunk, shape[1]), dtype="f4", compressors=None)
+        covered = np.empty(n, dtype=np.float32)
+        blocks = embeddings(cells, held, normalise=normalise, centre=centre, chunk=chunk, threads=threads, talk=talk)
+        for start, embedding, coverage in blocks:
+            table[start : start + len(embedding)] = embedding
+            covered[start : start + len(coverage)] = coverage
+        root.create_array("coverage", data=covered)
+        array = root.create_array("cell", shape=(n,), chunks=(max(n, 1),), dtype=str)
+        array[:] = np.asarray(names, dtype=object)
     inputs = {str(path): fingerprint_file(path) for path in (query, vectors) if Path(path).is_file()}
     write_run(output, "genes cells", inputs=inputs, seed=0, parameters={"normalise": normalise, "centre": centre})
     return {"cells": n, "dims": shape[1], "coverage": float(covered.mean()) if n else 0.0}
@@ -134,16 +120,8 @@ def embeddings(
         values: sp.csr_matrix = to_linear(block.values, kind, first_row=block.start)
         return block.start, *genept_w(values, matrix, normalise=normalise, threads=1)
 
-    workers = n_threads(threads)
-    waiting: deque[Future[tuple[int, np.ndarray, np.ndarray]]] = deque()
-    with ThreadPoolExecutor(workers) as pool, talk.progress("embedding", cells.n_cells) as bar:
-        for block in cells.blocks(diagnosis.where or "X", rows=chunk, threads=threads):
-            waiting.append(pool.submit(work, block))
-            if len(waiting) > workers:
-                done = waiting.popleft().result()
-                bar.advance(len(done[1]))
-                yield done
-        while waiting:
-            done = waiting.popleft().result()
+    blocks = cells.blocks(diagnosis.where or "X", rows=chunk, threads=threads)
+    with talk.progress("embedding", cells.n_cells) as bar:
+        for done in in_order(work, blocks, threads=threads):
             bar.advance(len(done[1]))
             yield done

@@ -14,7 +14,8 @@ from whycell._keys import DEFAULT_KEY, UNKNOWN, ObsKeys
 from whycell.compute import Talk
 from whycell.data.cells import Cells, check_output, open_cells, write_annotation
 from whycell.data.doctor import Diagnosis, examine
-from whycell.errors import GroupError, OutputError, UsageError
+from whycell.data.whole import check_free
+from whycell.errors import GroupError, UsageError
 from whycell.jobs.explain_arrays import contribution_arrays
 from whycell.jobs.explain_checks import Checked
 from whycell.jobs.explain_model import model_of
@@ -143,7 +144,7 @@ def explain(
                 force=force,
                 inplace=inplace,
             )
-        _check_places(report, tsv, force=force)
+        check_free(report, tsv, force=force)
         diagnosis = examine(cells, model_genes=list(answerer.genes), species=about.get("species", "human"))
         diagnosis.raise_if_unusable()
         columns = columns_for(cells, diagnosis, answerer)
@@ -268,13 +269,6 @@ def _check_asked(
     if top < 1:
         msg = f"{top} genes a cell are nothing to explain it by; ask for at least 1."
         raise UsageError(msg)
-
-
-def _check_places(*places: Path | None, force: bool) -> None:
-    for place in places:
-        if place is not None and Path(place).exists() and not force:
-            msg = f"{place} exists already; choose another name, or replace it with --force."
-            raise OutputError(msg)
 
 
 def _row_of(cells: Cells, cell: str | None) -> np.ndarray | None:

@@ -9,7 +9,8 @@ from whycell._keys import DEFAULT_KEY
 from whycell.compute import Talk
 from whycell.data.cells import open_cells
 from whycell.data.doctor import examine
-from whycell.errors import OutputError, UsageError
+from whycell.data.whole import check_free
+from whycell.errors import UsageError
 from whycell.jobs.explain_model import model_of
 from whycell.jobs.record import write_run
 from whycell.jobs.sides import write_text
@@ -75,10 +76,7 @@ def explain_examples(
     """
     talk = talk or Talk()
     _check(output, cell, of_type, top=top, inplace=inplace)
-    for place in (report, tsv):
-        if place is not None and Path(place).exists() and not force:
-            msg = f"{place} exists already; choose another name, or replace it with --force."
-            raise OutputError(msg)
+    check_free(report, tsv, force=force)
     with open_cells(query) as cells:
         answerer, about, folder = model_of(cells, model, key=key, talk=talk)
         examples = load_examples(folder, about)

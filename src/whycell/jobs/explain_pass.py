@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from whycell.compute import Talk
+from whycell.compute import Talk, in_order
 from whycell.data.cells import Cells
-from whycell.jobs.explain_stream import Asked, Part, blocks_of, in_order
+from whycell.jobs.explain_stream import Asked, Part, blocks_of
 from whycell.jobs.explain_types import TypeTally
 from whycell.jobs.stream import Calls
 from whycell.models.answer import Answer, top_two

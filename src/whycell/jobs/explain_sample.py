@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from whycell.compute import in_order
 from whycell.jobs.explain_checks import Checked, Tested, check
 from whycell.jobs.explain_pass import Found, Reading, some_answer
 from whycell.jobs.explain_references import REFERENCES
-from whycell.jobs.explain_stream import Asked, in_order
+from whycell.jobs.explain_stream import Asked
 from whycell.jobs.explain_targets import Sides, sides_of
 
 __all__ = ["Drawn", "draw_by_type", "for_map", "put_to_the_test"]

@@ -4,18 +4,14 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from threadpoolctl import threadpool_limits
 
-from whycell.compute import n_threads
 from whycell.data.cells import Cells
 from whycell.data.values import ValueKind, to_linear
 from whycell.jobs.explain_references import Background, exact_sum
@@ -24,7 +20,7 @@ from whycell.models.answer import Answer, Answerer
 from whycell.models.explaining import Pipeline
 from whycell.results import TopGenes
 
-__all__ = ["Asked", "Part", "blocks_of", "in_order", "strongest"]
+__all__ = ["Asked", "Part", "blocks_of", "strongest"]
 
 Item, Done = TypeVar("Item"), TypeVar("Done")
 _STEP = 512  # cells whose contributions to all genes are held at once
@@ -180,23 +176,6 @@ def blocks_of(
     for start in range(0, len(rows), chunk):
         some = rows[start : start + chunk]
         yield some, cells.read_rows(where, some, threads=threads)
-
-
-def in_order(work: Callable[[Item], Done], items: Iterable[Item], *, threads: int) -> Iterator[Done]:
-    """``work`` of every item, in their order; several at once, few waiting. One core a matrix product, as in typing."""
-    workers = n_threads(threads)
-    waiting: deque[Future[Done]] = deque()
-    with threadpool_limits(limits=1), ThreadPoolExecutor(workers) as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(work, item))
-                if len(waiting) > workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
 
 
 def _all_columns(values: np.ndarray) -> np.ndarray:

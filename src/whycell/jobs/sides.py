@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from whycell.data.whole import folder_written_whole
 from whycell.errors import OutputError
 from whycell.models.leaves import LeafSpace
 
@@ -67,13 +67,8 @@ def probability_store(
         return
     import zarr
 
-    path = Path(path)
-    if path.exists() and not force:
-        msg = f"{path} exists already; choose another name, or replace it with --force."
-        raise OutputError(msg)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        root = zarr.open_group(str(scratch / "store"), mode="w")
+    with folder_written_whole(Path(path), force=force) as store:
+        root = zarr.open_group(str(store), mode="w")
         shape = (len(names), len(space.nodes))
         table = root.create_array("probability", shape=shape, chunks=(_CHUNK, shape[1]), dtype="float32")
         for key, values in (("cell", names), ("term_id", space.nodes), ("term", space.node_names)):
@@ -85,8 +80,3 @@ def probability_store(
             table[start : start + len(values)] = (values @ below).astype(np.float32)
 
         yield keep
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(scratch / "store", path)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)

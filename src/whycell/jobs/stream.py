@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 from whycell._keys import UNKNOWN
-from whycell.compute import Talk, n_threads
+from whycell.compute import Talk, in_order
 from whycell.data.cells import Block, Cells
 from whycell.data.values import ValueKind, to_linear
 from whycell.models.answer import Answer, Answerer, top_two
@@ -52,36 +48,14 @@ def answers(
     First row, answer.
     """
 
-    def work(block: Block) -> Answer:
+    def work(block: Block) -> tuple[int, Answer]:
         linear = to_linear(block.values, kind, first_row=block.start)
-        return answerer.answer(linear, columns, depth=kind.kind == "counts")
+        return block.start, answerer.answer(linear, columns, depth=kind.kind == "counts")
 
-    workers = n_threads(threads)
-    waiting: deque[tuple[Block, Future[Answer]]] = deque()
-    # One core a matrix product: the blocks are the parallel part, and sums are rounded the same way everywhere.
-    with (
-        threadpool_limits(limits=1),
-        ThreadPoolExecutor(workers) as pool,
-        talk.progress("typing", cells.n_cells) as bar,
-    ):
-        blocks = cells.blocks(where, rows=chunk, threads=threads)
-        try:
-            for block in blocks:
-                waiting.append((block, pool.submit(work, block)))
-                if len(waiting) > workers:
-                    yield _first(waiting, bar)
-            while waiting:
-                yield _first(waiting, bar)
-        finally:
-            for _, future in waiting:
-                future.cancel()
-
-
-def _first(waiting: deque[tuple[Block, Future[Answer]]], bar: Any) -> tuple[int, Answer]:
-    block, future = waiting.popleft()
-    answer = future.result()
-    bar.advance(block.stop - block.start)
-    return block.start, answer
+    with talk.progress("typing", cells.n_cells) as bar:
+        for start, answer in in_order(work, cells.blocks(where, rows=chunk, threads=threads), threads=threads):
+            bar.advance(len(answer.node))
+            yield start, answer
 
 
 @dataclass

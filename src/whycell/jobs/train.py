@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from whycell.compute import Talk, n_threads
-from whycell.errors import LabelError, OutputError
+from whycell.data.whole import check_free
+from whycell.errors import LabelError
 from whycell.jobs.dropping import Dropped, read_drop
 from whycell.jobs.record import write_run
 from whycell.jobs.references import References, load_references
@@ -82,9 +83,7 @@ def train(
 
     talk = talk or Talk()
     output = Path(output)
-    if output.exists() and not force:
-        msg = f"{output} exists already; choose another name, or replace it with --force."
-        raise OutputError(msg)
+    check_free(output, force=force)
     ontology = Ontology.load()
     loaded = load_references(
         references,

@@ -20,7 +20,7 @@ import numpy as np
 
 from whycell.compute import Talk
 from whycell.errors import LabelError
-from whycell.lenses.label_noise import Noise, fit_noise
+from whycell.lenses.label_noise import Noise, fit_noise, softmax
 from whycell.lenses.many import HeadSettings, ManyModels, train_many
 from whycell.lenses.masks import draw_masks
 
@@ -279,7 +279,7 @@ def _answers(models: ManyModels, x: np.ndarray, k: int) -> Iterator[np.ndarray]:
     place = np.asarray(models.classes, dtype=int)
     for weights in models.weights[0]:
         p = np.zeros((len(x), k), dtype=np.float32)
-        p[:, place] = _softmax(x @ weights[:-1] + weights[-1])
+        p[:, place] = softmax(x @ weights[:-1] + weights[-1])
         yield p
 
 
@@ -345,11 +345,6 @@ def _folds(target: np.ndarray, *, seed: int) -> np.ndarray:
     fold = np.empty(len(target), dtype=np.int64)
     fold[order] = np.arange(len(target)) % _FOLDS
     return fold
-
-
-def _softmax(z: np.ndarray) -> np.ndarray:
-    e = np.exp(z - z.max(axis=1, keepdims=True))
-    return np.asarray(e / e.sum(axis=1, keepdims=True))
 
 
 def _log_odds(p: np.ndarray, may: np.ndarray) -> np.ndarray:

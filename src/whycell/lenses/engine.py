@@ -7,6 +7,7 @@ share them; only multipliers exist for every pair.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,22 +20,23 @@ from whycell.lenses.tape import Step, Tape
 __all__ = ["Node", "Rule", "Sweep"]
 
 
-class Rule:
+class Rule(ABC):
     """How one operation hands multipliers back. A rule that only needs shapes says so, and the values are let go."""
 
     needs_values = True
 
+    @abstractmethod
     def back(self, node: Node, m: Sequence[Tensor | None]) -> list[Tensor | None]:
         """Multipliers of the inputs from those of the outputs."""
-        raise NotImplementedError
 
     def carries(self, node: Node) -> bool:
         """Whether positive and negative parts of the input live on in the output (no rule: they are made anew)."""
         return False
 
     def plus(self, node: Node) -> Tensor:
-        """Positive part of the difference of the (only) output."""
-        raise NotImplementedError
+        """Positive part of the difference of the (only) output; asked only of a rule that ``carries`` it."""
+        msg = f"{type(self).__name__} does not carry parts"
+        raise TypeError(msg)
 
     def back_parts(self, node: Node, m: Multiplier) -> list[Multiplier | None]:
         """``back``, for positive and negative parts apart."""

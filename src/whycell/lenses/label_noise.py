@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-__all__ = ["Noise", "fit_noise"]
+__all__ = ["Noise", "fit_noise", "softmax"]
 
 _STRENGTHS = (5.0, 20.0, 80.0, 320.0, 1280.0, 1e5)
 _ROUNDS, _STEPS = 4, 25
@@ -95,7 +95,7 @@ def fit_noise(probabilities: np.ndarray, codes: np.ndarray, allows: np.ndarray, 
     common, strength, sharpness = _START, _STRENGTHS[1], 1.0
     for _ in range(_ROUNDS):
         sharpness = _sharpness(logs, codes, rates)
-        p = _softmax(sharpness * logs)
+        p = softmax(sharpness * logs)
         strength = max(
             _STRENGTHS, key=lambda s: float(_held_out(p, codes, rates, half, (right, common, s, floor)).sum())
         )
@@ -105,16 +105,17 @@ def fit_noise(probabilities: np.ndarray, codes: np.ndarray, allows: np.ndarray, 
     nothing = _matrix(np.where(right, 0.0, floor), right)
     plain = _sharpness(logs, codes, nothing)
     gain = _held_out(p, codes, rates, half, (right, common, strength, floor)) - _each(
-        _softmax(plain * logs), codes, nothing
+        softmax(plain * logs), codes, nothing
     )
     if gain.sum() <= max(_BELIEVED * gain.std() * np.sqrt(len(gain)), _LEAST_GAIN):
         rates = floored = nothing
         sharpness, common = plain, floor
-    odds, other = _odds(_softmax(sharpness * logs_of_all), codes_of_all, floored, right)
+    odds, other = _odds(softmax(sharpness * logs_of_all), codes_of_all, floored, right)
     return Noise(odds, rates, common, sharpness, strength, other)
 
 
-def _softmax(z: np.ndarray) -> np.ndarray:
+def softmax(z: np.ndarray) -> np.ndarray:
+    """(n, k) -> rows that sum to one."""
     e = np.exp(z - z.max(axis=1, keepdims=True))
     return np.asarray(e / e.sum(axis=1, keepdims=True))
 
@@ -135,7 +136,7 @@ def _each(p: np.ndarray, codes: np.ndarray, rates: np.ndarray) -> np.ndarray:
 
 def _sharpness(logs: np.ndarray, codes: np.ndarray, rates: np.ndarray) -> float:
     def loss(log_b: float) -> float:
-        return -float(_each(_softmax(np.exp(log_b) * logs), codes, rates).sum())
+        return -float(_each(softmax(np.exp(log_b) * logs), codes, rates).sum())
 
     return float(np.exp(minimize_scalar(loss, bounds=(-4.0, 1.6), method="bounded", options={"xatol": 0.01}).x))
 

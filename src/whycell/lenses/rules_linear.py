@@ -6,6 +6,7 @@ scale, and are made anew by weights: Δy⁺ is the sum of the terms w_i Δx_i th
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -76,9 +77,9 @@ class Scaling(Rule):
 
     needs_values = False
 
+    @abstractmethod
     def factors(self, node: Node) -> list[Any]:
         """One for each input; None where the input does not change."""
-        raise NotImplementedError
 
     def back(self, node: Node, m: Sequence[Tensor | None]) -> list[Tensor | None]:
         (out,) = m[:1]
@@ -129,17 +130,17 @@ class Weighted(Rule):
 
     needs_values = False
 
+    @abstractmethod
     def weights(self, node: Node) -> Tensor:
         """The weights, as they are."""
-        raise NotImplementedError
 
+    @abstractmethod
     def apply(self, node: Node, x: Tensor, w: Tensor) -> Tensor:
         """The operation without its constant term."""
-        raise NotImplementedError
 
+    @abstractmethod
     def transpose(self, node: Node, m: Tensor, w: Tensor) -> Tensor:
         """Its transpose."""
-        raise NotImplementedError
 
     def changing(self, node: Node) -> int:
         """Which input changes."""

@@ -93,8 +93,8 @@ class Baseline(ABC):
     @abstractmethod
     def _proba(self, X: sparse.csr_matrix) -> np.ndarray: ...
 
-    def _normalised(self, X: sparse.csr_matrix, genes: np.ndarray) -> sparse.csr_matrix:
-        """(n, model genes) log1p of counts per 10,000 over the model's genes; a gene not measured is 0."""
+    def _aligned(self, X: sparse.csr_matrix, genes: np.ndarray) -> sparse.csr_matrix:
+        """(n, model genes) float32 counts; a gene not measured is 0."""
         position = pd.Index(genes).get_indexer(pd.Index(self.genes_))
         X = sparse.csr_matrix(X)
         found = position >= 0
@@ -107,7 +107,11 @@ class Baseline(ABC):
                 shape=(X.shape[1], len(position)),
             )
             X = X @ place
-        X = X.astype(np.float32)
+        return X.astype(np.float32)
+
+    def _normalised(self, X: sparse.csr_matrix, genes: np.ndarray) -> sparse.csr_matrix:
+        """(n, model genes) log1p of counts per 10,000 over the model's genes."""
+        X = self._aligned(X, genes)
         totals = np.asarray(X.sum(axis=1)).ravel()
         scale = np.divide(PER_CELL, totals, out=np.zeros_like(totals), where=totals > 0)
         X = (sparse.diags(scale) @ X).tocsr().astype(np.float32)

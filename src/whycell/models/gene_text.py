@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from scipy import sparse
 
 from whycell.encode.gene_vectors import GeneVectors, read_gene_vectors
@@ -61,16 +60,6 @@ class _OnText(EstimatorBaseline):
 
         # Rows of length one lie close together: one scale for all dimensions, so that the penalty means the same.
         return make_pipeline(StandardScaler(with_std=False), _Scale(), LogisticRegression(C=self.C / 100, max_iter=300))
-
-    def _aligned(self, X: sparse.csr_matrix, genes: np.ndarray) -> sparse.csr_matrix:
-        """(n, model genes) counts; a gene not measured is 0."""
-        position = pd.Index(genes).get_indexer(pd.Index(self.genes_))
-        found = position >= 0
-        place = sparse.csr_matrix(
-            (np.ones(found.sum(), dtype=np.float32), (position[found], np.flatnonzero(found))),
-            shape=(X.shape[1], len(position)),
-        )
-        return sparse.csr_matrix(sparse.csr_matrix(X).astype(np.float32) @ place)
 
 
 class _Scale:
