@@ -1,0 +1,3 @@
+"""Many files: find, choose, fetch, mix."""
+
+__all__: list[str] = []
