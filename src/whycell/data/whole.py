@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import tempfile
@@ -11,7 +12,9 @@ from pathlib import Path
 
 from whycell.errors import OutputError
 
-__all__ = ["check_free", "folder_written_whole", "written_whole"]
+__all__ = ["check_free", "exchange", "folder_written_whole", "write_whole", "written_whole"]
+
+_HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
 
 
 def check_free(*places: Path | str | None, force: bool) -> None:
@@ -30,7 +33,7 @@ def check_free(*places: Path | str | None, force: bool) -> None:
 
 @contextmanager
 def folder_written_whole(path: Path, *, force: bool = False) -> Iterator[Path]:
-    """As ``written_whole``, of a folder whose own parent is there; the block makes it.
+    """As ``written_whole``, of a folder: the block makes it under the name it is given.
 
     Parameters
     ----------
@@ -38,16 +41,42 @@ def folder_written_whole(path: Path, *, force: bool = False) -> Iterator[Path]:
         The folder to be.
     force
         Replace one that is there.
+
+    Raises
+    ------
+    OutputError
+        The folder is there already, or its parent cannot be written to.
     """
     check_free(path, force=force)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    except OSError as error:
+        raise _unwritable(path, error) from None
     try:
         yield scratch / "store"
         if path.exists():
-            shutil.rmtree(path)
-        os.replace(scratch / "store", path)
+            exchange(path, scratch / "store")
+        else:
+            os.replace(scratch / "store", path)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Swap the names of two folders of one file system: in one step on Linux, so that a kill leaves either."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    swap = getattr(libc, "renameat2", None)
+    if swap is not None and swap(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0:
+        return
+    aside = other.with_name(f".{other.name}.aside")
+    os.replace(one, aside)
+    try:
+        os.replace(other, one)
+    except BaseException:
+        os.replace(aside, one)
+        raise
+    os.replace(aside, other)
 
 
 @contextmanager
@@ -71,8 +100,7 @@ def written_whole(path: Path, *, force: bool = False) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:
-        msg = f"{path} cannot be written ({error.strerror}); choose another folder."
-        raise OutputError(msg) from None
+        raise _unwritable(path, error) from None
     os.close(handle)
     scratch = Path(name)
     try:
@@ -81,6 +109,32 @@ def written_whole(path: Path, *, force: bool = False) -> Iterator[Path]:
         os.replace(scratch, path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes | str) -> None:
+    """Write one file whole, over what is there; text as UTF-8 with the line ends it has.
+
+    Parameters
+    ----------
+    path
+        The file to be.
+    content
+        All of it.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written there.
+    """
+    with written_whole(path, force=True) as scratch:
+        try:
+            scratch.write_bytes(content.encode() if isinstance(content, str) else content)
+        except OSError as error:
+            raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> OutputError:
+    return OutputError(f"{path} cannot be written: {error.strerror or error}; choose a folder that you may write to.")
 
 
 def _umask() -> int:

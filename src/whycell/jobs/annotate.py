@@ -242,14 +242,14 @@ def _provenance(
 
 
 def _write_sides(result: Annotation, *, report: Path | None, tsv: Path | None) -> None:
-    from whycell.jobs.sides import write_text
+    from whycell.data.whole import write_whole
 
     if tsv is not None:
-        write_text(Path(tsv), result.calls.to_csv(sep="\t", float_format="%.6g", lineterminator="\n"))
+        write_whole(Path(tsv), result.calls.to_csv(sep="\t", float_format="%.6g", lineterminator="\n"))
     if report is not None:
         from whycell.reports.annotation import annotation_page
 
-        write_text(Path(report), annotation_page(result))
+        write_whole(Path(report), annotation_page(result))
 
 
 def _probability_writer(path: Path | None, answerer: Answerer, cells: Cells, *, force: bool) -> Any:

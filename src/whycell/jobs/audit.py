@@ -11,12 +11,11 @@ import numpy as np
 import pandas as pd
 
 from whycell.compute import Talk, n_threads
-from whycell.data.whole import check_free
+from whycell.data.whole import check_free, write_whole
 from whycell.errors import UsageError
 from whycell.jobs.auditable import Samples, is_table, read_cells, read_table
 from whycell.jobs.overview import cell_map
 from whycell.jobs.record import write_run
-from whycell.jobs.sides import write_text
 from whycell.jobs.suspects import Evidence, expected_confusions, gather, suspect_table
 from whycell.lenses.audit import AuditScores, audit_labels, planted_found
 from whycell.results import Audit
@@ -98,13 +97,13 @@ def audit(
     found = gather(samples, scores, at_most=at_most, seed=seed)
     result = _result(samples, scores, found, at_most=at_most, seed=seed, drawn=report is not None, talk=talk)
     if output is not None:
-        write_text(
+        write_whole(
             Path(output), result.suspects.to_csv(sep="\t", index=False, float_format="%.4g", lineterminator="\n")
         )
     if report is not None:
         from whycell.reports.audit import audit_page
 
-        write_text(Path(report), audit_page(result))
+        write_whole(Path(report), audit_page(result))
     place = output or report
     if place is not None:
         asked = {"label": label, "donor": donor, "study": study, "label_map": str(label_map or "")}

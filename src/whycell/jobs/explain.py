@@ -14,7 +14,7 @@ from whycell._keys import DEFAULT_KEY, UNKNOWN, ObsKeys
 from whycell.compute import Talk
 from whycell.data.cells import Cells, check_output, open_cells, write_annotation
 from whycell.data.doctor import Diagnosis, examine
-from whycell.data.whole import check_free
+from whycell.data.whole import check_free, write_whole
 from whycell.errors import GroupError, UsageError
 from whycell.jobs.explain_arrays import contribution_arrays
 from whycell.jobs.explain_checks import Checked
@@ -28,7 +28,6 @@ from whycell.jobs.explain_text import evidence_of, rationales
 from whycell.jobs.likeness import columns_for
 from whycell.jobs.overview import cell_map
 from whycell.jobs.record import write_run
-from whycell.jobs.sides import write_text
 from whycell.jobs.teachers import Opened, teachers
 from whycell.knowledge.genes import symbol_of
 from whycell.knowledge.markers import markers_of, read_markers
@@ -414,8 +413,8 @@ def _obs_columns(result: Explanation, cells: Cells, keys: ObsKeys) -> pd.DataFra
 
 def _write_sides(result: Explanation, *, report: Path | None, tsv: Path | None) -> None:
     if tsv is not None:
-        write_text(Path(tsv), result.frame().to_csv(sep="\t", index=False, float_format="%.6g", lineterminator="\n"))
+        write_whole(Path(tsv), result.frame().to_csv(sep="\t", index=False, float_format="%.6g", lineterminator="\n"))
     if report is not None:
         from whycell.reports.explanation import explanation_page
 
-        write_text(Path(report), explanation_page(result))
+        write_whole(Path(report), explanation_page(result))

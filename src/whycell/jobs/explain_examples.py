@@ -9,11 +9,10 @@ from whycell._keys import DEFAULT_KEY
 from whycell.compute import Talk
 from whycell.data.cells import open_cells
 from whycell.data.doctor import examine
-from whycell.data.whole import check_free
+from whycell.data.whole import check_free, write_whole
 from whycell.errors import UsageError
 from whycell.jobs.explain_model import model_of
 from whycell.jobs.record import write_run
-from whycell.jobs.sides import write_text
 from whycell.jobs.teachers import Opened, teachers
 from whycell.models.examples import load_examples
 from whycell.results import ExampleEvidence
@@ -125,8 +124,8 @@ def _check(output: Path | None, cell: str | None, of_type: str | None, *, top: i
 def _write(result: ExampleEvidence, *, report: Path | None, tsv: Path | None) -> None:
     if tsv is not None:
         text = result.long_frame().to_csv(sep="\t", index=False, float_format="%.6g", lineterminator="\n")
-        write_text(Path(tsv), text)
+        write_whole(Path(tsv), text)
     if report is not None:
         from whycell.reports.examples import examples_page
 
-        write_text(Path(report), examples_page(result))
+        write_whole(Path(report), examples_page(result))

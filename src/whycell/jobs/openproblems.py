@@ -19,6 +19,7 @@ import pandas as pd
 from scipy import sparse
 
 from whycell.compute import n_threads
+from whycell.data.whole import written_whole
 from whycell.errors import FormatError, LabelError, OutputError
 from whycell.jobs.record import fingerprint_file, write_run
 from whycell.jobs.specs import Spec, build
@@ -203,9 +204,5 @@ def _ids(cells: ad.AnnData) -> dict[str, str]:
 
 
 def _write(cells: ad.AnnData, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        cells.write_h5ad(temporary, compression="gzip")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_whole(path, force=True) as scratch:
+        cells.write_h5ad(scratch, compression="gzip")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from whycell.errors import OutputError
+from whycell.data.whole import write_whole
 
 __all__ = ["RUN_FILE", "fingerprint_file", "versions", "write_run"]
 
@@ -103,7 +102,7 @@ def write_run(
     ]
     if earlier:
         record["earlier"] = earlier
-    _write_json(target, record)
+    write_whole(target, json.dumps(record, indent=2, ensure_ascii=False, default=str) + "\n")
     return target
 
 
@@ -115,16 +114,3 @@ def _records(path: Path) -> Sequence[dict[str, Any]]:
         return [each for each in records if isinstance(each["output"], str)]
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return []
-
-
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """A temporary name, then rename: a reader never meets half a file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        msg = f"{path} cannot be written: {error.strerror}; choose an output folder that you may write to"
-        raise OutputError(msg) from error
-    finally:
-        temporary.unlink(missing_ok=True)

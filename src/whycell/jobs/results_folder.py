@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from whycell.data.whole import folder_written_whole
 from whycell.errors import FormatError, OutputError
 from whycell.results import Evaluation
 
@@ -63,27 +62,21 @@ def write_results(
         Name of a further file and what writes it, given its path.
     """
     check_output(output, force=force)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    folder = output.with_name(f".{output.name}.{os.getpid()}.tmp")
     try:
-        folder.mkdir()
-        _write_json(folder / "scores.json", _scores(result))
-        result.comparisons.to_csv(folder / "comparisons.tsv", sep="\t", index=False)
-        result.per_class.to_csv(folder / "per_class.tsv", sep="\t", index=False)
-        result.per_donor.to_csv(folder / "per_donor.tsv", sep="\t", index=False)
-        result.calls.to_parquet(folder / "calls.parquet", index=False)
-        for name, write in (extra or {}).items():
-            write(folder / name)
-        if page is not None:
-            (folder / "report.html").write_text(page(result), encoding="utf-8")
-        if output.exists():
-            shutil.rmtree(output)
-        folder.replace(output)
+        with folder_written_whole(output, force=True) as folder:
+            folder.mkdir()
+            _write_json(folder / "scores.json", _scores(result))
+            result.comparisons.to_csv(folder / "comparisons.tsv", sep="\t", index=False)
+            result.per_class.to_csv(folder / "per_class.tsv", sep="\t", index=False)
+            result.per_donor.to_csv(folder / "per_donor.tsv", sep="\t", index=False)
+            result.calls.to_parquet(folder / "calls.parquet", index=False)
+            for name, write in (extra or {}).items():
+                write(folder / name)
+            if page is not None:
+                (folder / "report.html").write_text(page(result), encoding="utf-8")
     except OSError as error:
         msg = f"{output} cannot be written: {error.strerror or error}; choose a folder that you may write to"
         raise OutputError(msg) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def read_calls(folder: Path | str) -> pd.DataFrame:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,34 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from whycell.data.whole import folder_written_whole
-from whycell.errors import OutputError
 from whycell.models.leaves import LeafSpace
 
-__all__ = ["probability_store", "write_text"]
+__all__ = ["probability_store"]
 
 _CHUNK = 8192
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file under a temporary name, then rename.
-
-    Raises
-    ------
-    OutputError
-        Where the folder cannot be written to.
-    """
-    try:
-        handle, scratch = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        msg = f"{path} cannot be written: {error.strerror}. Choose a folder that exists and may be written to."
-        raise OutputError(msg) from error
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        os.chmod(scratch, 0o644)
-        os.replace(scratch, path)
-    finally:
-        Path(scratch).unlink(missing_ok=True)
 
 
 @contextmanager

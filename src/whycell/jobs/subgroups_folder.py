@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from whycell.data.whole import write_whole, written_whole
 from whycell.errors import OutputError
 from whycell.jobs.record import write_run
 from whycell.reports.groups import groups_page
@@ -75,15 +75,13 @@ def write_groups(
         output.mkdir(parents=True, exist_ok=True)
         (output / "groups.json").unlink(missing_ok=True)
         for name, table in tables.items():
-            _put(output / name, table.to_csv(sep="\t", index=False, float_format="%.6g").encode())
-        temporary = output / f".weights.{os.getpid()}.tmp"
-        with temporary.open("wb") as stream:
+            write_whole(output / name, table.to_csv(sep="\t", index=False, float_format="%.6g").encode())
+        with written_whole(output / "weights.npy", force=True) as scratch, scratch.open("wb") as stream:
             np.save(stream, weights, allow_pickle=False)
-        temporary.replace(output / "weights.npy")
-        _put(output / "weight_columns.txt", ("\n".join(map(str, columns)) + "\n").encode())
+        write_whole(output / "weight_columns.txt", ("\n".join(map(str, columns)) + "\n").encode())
         if report is not None:
             Path(report).parent.mkdir(parents=True, exist_ok=True)
-            _put(Path(report), groups_page(result).encode())
+            write_whole(Path(report), groups_page(result).encode())
         told = {
             "classes": _records(result.classes),
             "groups": _records(result.described),
@@ -91,21 +89,12 @@ def write_groups(
             "warnings": list(result.warnings),
             "provenance": result.provenance,
         }
-        _put(output / "groups.json", (json.dumps(_plain(told), indent=1, allow_nan=False) + "\n").encode())
+        write_whole(output / "groups.json", (json.dumps(_plain(told), indent=1, allow_nan=False) + "\n").encode())
     except OSError as error:
         msg = f"{output} cannot be written: {error.strerror or error}; choose a folder that you may write to"
         raise OutputError(msg) from error
     parameters = {k: v for k, v in result.plan.items() if "seconds" not in k}
     write_run(output, "subgroups", inputs=result.provenance["inputs"], seed=seed, parameters=parameters)
-
-
-def _put(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:

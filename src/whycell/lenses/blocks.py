@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from whycell.compute import Talk
+from whycell.data.whole import write_whole, written_whole
 from whycell.errors import OutputError, UsageError
 
 __all__ = ["block_ranges", "block_seed", "fingerprint", "open_folder", "run_blocks"]
@@ -72,7 +73,7 @@ def open_folder(folder: Path | str, asked: Mapping[str, Any]) -> Path:
                 msg = f"{folder} holds blocks of another request (differs in: {', '.join(other)}): choose a new folder"
                 raise UsageError(msg)
         else:
-            _replace(manifest, text.encode())
+            write_whole(manifest, text.encode())
     except OSError as error:
         msg = f"{folder} cannot be written: {error.strerror or error}"
         raise OutputError(msg) from error
@@ -132,16 +133,8 @@ def _made_or_read(work: Callable[[int], np.ndarray], block: int, folder: Path | 
     if path.exists():
         return np.asarray(np.load(path, allow_pickle=False))
     answer = work(block)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as stream:
+    with written_whole(path, force=True) as scratch, scratch.open("wb") as stream:
         np.save(stream, answer, allow_pickle=False)
         stream.flush()
         os.fsync(stream.fileno())
-    temporary.replace(path)
     return answer
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)
