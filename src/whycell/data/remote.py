@@ -1,0 +1,326 @@
+"""Files behind an address, read by ranges: checked, retried, counted.
+
+A range is asked for until it has come whole from the same file: errors of the server, broken and stalled connections
+and bodies that are too short are tried again, later each time; a file that is no longer the one that was opened is
+refused. Ranges that lie close together are asked for in one request, many requests run at once.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from whycell.data.listing import list_addresses
+from whycell.data.ranges import GAP, SPAN
+from whycell.data.remote_stores import store_of
+from whycell.errors import FormatError
+
+__all__ = ["ChangedError", "Patience", "RemoteFile", "coalesce", "list_addresses", "open_remote", "requests_pool"]
+
+HEAD = 16 * 1024  # the first request: enough for the superblock and the root of an HDF5 file
+WHOLE = 64 * 1024 * 1024  # a server that knows no ranges may still send a file as small as this
+IN_FLIGHT = 64  # requests at once in this process
+_STATUS = re.compile(r"status code: (\d{3})")
+_WORTH_WAITING = (408, 425, 429)
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a server is waited for.
+
+    Parameters
+    ----------
+    tries
+        Requests made for one range before it is given up.
+    first
+        Seconds before the second try, on average; doubled at each further one, and drawn at random around that so that
+        many readers do not come back together.
+    longest
+        The most seconds between two tries.
+    timeout
+        Seconds that one request may take, its body included.
+    """
+
+    tries: int = 6
+    first: float = 0.2
+    longest: float = 10.0
+    timeout: float = 30.0
+
+    def pause(self, failed: int) -> float:
+        """Seconds to wait after ``failed`` tries."""
+        wait = min(self.longest, self.first * 2.0 ** (failed - 1))
+        return wait * random.uniform(0.5, 1.5)
+
+
+class ChangedError(FormatError):
+    """The file is not the one that was opened or scanned; no try can mend that."""
+
+
+class RemoteFile:
+    """A file on disk, https, s3, Google or Azure as a `ByteSource`, for any number of threads.
+
+    Parameters
+    ----------
+    address
+        A path, ``https://``, ``s3://``, ``gs://``, ``az://container/path`` or ``abfs://container@account.../path``.
+    etag, size
+        What the file was when it was scanned; another one is refused. ``None`` takes what is there.
+    patience
+        Tries and time limits.
+
+    Raises
+    ------
+    FormatError
+        It is not there, may not be read, cannot be reached, or is not the one that was scanned.
+    """
+
+    span = SPAN
+
+    def __init__(
+        self, address: str, *, etag: str | None = None, size: int | None = None, patience: Patience | None = None
+    ) -> None:
+        self.name = address
+        self.requests = 0
+        self.bytes_read = 0
+        self.retries = 0
+        self._patience = patience or Patience()
+        self._lock = threading.Lock()
+        self._whole: bytes | None = None
+        self._store, self._path = store_of(address, timeout=self._patience.timeout)
+        self.etag = etag or ""
+        self.size = -1 if size is None else size
+        self._head = self._open()
+
+    def _open(self) -> bytes:
+        try:
+            head, about = self._tried(0, HEAD)
+        except _NoRangesError:
+            self._whole, about = self._all_of_it()
+            head = self._whole[:HEAD]
+        found_etag, found_size = _identity(about), int(about["size"])
+        self._check_same(found_etag, found_size)
+        self.etag, self.size = found_etag, found_size
+        return head
+
+    def read(self, offset: int, size: int) -> bytes:
+        """The ``size`` bytes from ``offset`` on; `FormatError` where there are fewer or where they do not come."""
+        if size <= 0:
+            return b""
+        stop = offset + size
+        if offset < 0 or stop > self.size:
+            msg = f"{self.name} ends at byte {self.size}, {stop} are needed: it is cut off; scan or copy it again."
+            raise FormatError(msg)
+        if self._whole is not None:
+            return self._whole[offset:stop]
+        if stop <= len(self._head):
+            return self._head[offset:stop]
+        body, about = self._tried(offset, stop)
+        self._check_same(_identity(about), int(about["size"]))
+        return body
+
+    def read_many(self, ranges: Sequence[tuple[int, int]], *, gap: int = GAP) -> list[memoryview]:
+        """Many ranges at once, neighbours in one request.
+
+        Parameters
+        ----------
+        ranges
+            Pairs of offset and size, in any order.
+        gap
+            Ranges with at most so many bytes between them are asked for together.
+
+        Returns
+        -------
+        The bytes of each range, in the order asked.
+        """
+        answers: list[memoryview] = [memoryview(b"")] * len(ranges)
+        spans = list(coalesce(ranges, gap=gap))
+        pool = requests_pool()
+        coming: list[Future[bytes]] = [pool.submit(self.read, begin, end - begin) for begin, end, _ in spans[1:]]
+        bodies: Iterator[bytes] = (each.result() for each in coming)
+        for place, (begin, end, members) in enumerate(spans):  # the first is fetched here: one request needs no pool
+            body = memoryview(self.read(begin, end - begin) if place == 0 else next(bodies))
+            for i in members:
+                low = ranges[i][0] - begin
+                answers[i] = body[low : low + ranges[i][1]]
+        return answers
+
+    def close(self) -> None:
+        """Nothing is held open between requests."""
+
+    def _tried(self, start: int, stop: int) -> tuple[bytes, Any]:
+        """One range, tried until it comes whole."""
+        failed = 0
+        while True:
+            try:
+                body, about = self._asked(start, stop)
+                wanted = min(stop, int(about["size"])) - start
+                if len(body) == wanted:
+                    return body, about
+                reason = f"{len(body)} of {wanted} bytes came"
+            except (_NoRangesError, FormatError):
+                raise
+            except Exception as error:
+                reason = _reason(error)
+                if not _worth_another_try(error):
+                    raise self._given_up(reason, failed + 1) from None
+            failed += 1
+            if failed >= self._patience.tries:
+                raise self._given_up(reason, failed)
+            with self._lock:
+                self.retries += 1
+            time.sleep(self._patience.pause(failed))
+
+    def _asked(self, start: int, stop: int) -> tuple[bytes, Any]:
+        import obstore
+        from obstore.exceptions import NotFoundError, NotSupportedError
+
+        try:
+            answer = obstore.get(self._store, self._path, options={"range": (start, stop)})
+            body = answer.bytes().to_bytes()
+        except NotSupportedError as error:
+            raise _NoRangesError(str(error)) from None
+        except (NotFoundError, FileNotFoundError):
+            msg = f"{self.name} does not exist; look at the address."
+            raise FormatError(msg) from None
+        finally:
+            with self._lock:
+                self.requests += 1
+        with self._lock:
+            self.bytes_read += len(body)
+        return body, answer.meta
+
+    def _all_of_it(self) -> tuple[bytes, Any]:
+        """The whole file, where it is small and the server sends nothing less."""
+        import obstore
+
+        failed = 0
+        while True:
+            try:
+                answer = obstore.get(self._store, self._path)
+                size = int(answer.meta["size"])
+                if size > WHOLE:
+                    msg = (
+                        f"{self.name} lies on a server that sends no ranges, only all {size:,} bytes: download it, and "
+                        f"give its path instead."
+                    )
+                    raise FormatError(msg)
+                body = answer.bytes().to_bytes()
+                reason = f"{len(body)} of {size} bytes came"
+                with self._lock:
+                    self.requests, self.bytes_read = self.requests + 1, self.bytes_read + len(body)
+                if len(body) == size:
+                    return body, answer.meta
+            except FormatError:
+                raise
+            except Exception as error:
+                reason = _reason(error)
+            failed += 1
+            if failed >= self._patience.tries:
+                raise self._given_up(reason, failed)
+            time.sleep(self._patience.pause(failed))
+
+    def _check_same(self, etag: str, size: int) -> None:
+        if (self.etag and etag != self.etag) or (self.size >= 0 and size != self.size):
+            msg = (
+                f"{self.name} has changed: it is now {size:,} bytes with mark {etag}, it was {self.size:,} bytes with "
+                f"mark {self.etag}; scan it again."
+            )
+            raise ChangedError(msg)
+
+    def _given_up(self, reason: str, tries: int) -> FormatError:
+        return FormatError(f"{self.name} cannot be read: {reason}; given up after {tries} tries, try again later.")
+
+
+class _NoRangesError(Exception):
+    """The server answered a request for a range with the whole file."""
+
+
+def open_remote(
+    address: str, *, etag: str | None = None, size: int | None = None, patience: Patience | None = None
+) -> RemoteFile:
+    """Open a file by its address; the parameters are those of `RemoteFile`.
+
+    Parameters
+    ----------
+    address
+        A path or an address.
+    etag, size
+        What the file was when it was scanned.
+    patience
+        Tries and time limits.
+    """
+    return RemoteFile(address, etag=etag, size=size, patience=patience)
+
+
+def coalesce(
+    ranges: Sequence[tuple[int, int]], *, gap: int = GAP, span: int = SPAN
+) -> Iterator[tuple[int, int, list[int]]]:
+    """Ranges joined where that saves a request.
+
+    Parameters
+    ----------
+    ranges
+        Pairs of offset and size, in any order; empty ones cost nothing.
+    gap
+        The most bytes read in vain between two of them.
+    span
+        The most bytes of one request, unless one range alone is longer.
+
+    Yields
+    ------
+    begin, end and the positions in ``ranges`` of what lies there.
+    """
+    order = sorted((i for i in range(len(ranges)) if ranges[i][1] > 0), key=lambda i: ranges[i])
+    begin = end = -1
+    members: list[int] = []
+    for i in order:
+        offset, stop = ranges[i][0], ranges[i][0] + ranges[i][1]
+        if members and offset - end <= gap and max(end, stop) - begin <= span:
+            end = max(end, stop)
+            members.append(i)
+            continue
+        if members:
+            yield begin, end, members
+        begin, end, members = offset, stop, [i]
+    if members:
+        yield begin, end, members
+
+
+def requests_pool() -> ThreadPoolExecutor:
+    """The threads that wait for answers, one set a process; what runs in them must never wait for them."""
+    return _pool_of(os.getpid())
+
+
+@lru_cache(maxsize=1)
+def _pool_of(process: int) -> ThreadPoolExecutor:
+    """Keyed by process: a fork does not inherit threads."""
+    return ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix=f"whycell-get-{process}")
+
+
+def _identity(about: Any) -> str:
+    """What tells one state of a file from another: its etag, or when it was last modified."""
+    return str(about["e_tag"] or about["last_modified"].isoformat())
+
+
+def _reason(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:200].rstrip(":")
+
+
+def _worth_another_try(error: Exception) -> bool:
+    from obstore.exceptions import BaseError, GenericError
+
+    if not isinstance(error, BaseError):
+        return isinstance(error, OSError)
+    status = _STATUS.search(str(error))
+    if status:
+        return int(status[1]) >= 500 or int(status[1]) in _WORTH_WAITING
+    return isinstance(error, GenericError)
