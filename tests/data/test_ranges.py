@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from whycell.data.ranges import ChunkedArray, LibraryArray, LocalFile, PlainArray, open_array
+from whycell.data.chunks import ChunkedArray, open_array
+from whycell.data.ranges import LibraryArray, LocalFile, PlainArray
 from whycell.errors import FormatError
 
 LAYOUTS = [

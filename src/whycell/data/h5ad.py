@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 
 from whycell.data.blocks import Cells, MatrixInfo
+from whycell.data.chunks import open_array
 from whycell.data.columns import CscRows
 from whycell.data.frames import column_names, index_of, is_group, read_column, read_value, texts
-from whycell.data.ranges import LocalFile, open_array
+from whycell.data.ranges import LocalFile
 from whycell.data.rows import CsrRows, DenseRows, RowReader
 from whycell.errors import FormatError, WhycellError
 

@@ -82,7 +82,7 @@ class RemoteFile:
         It is not there, may not be read, cannot be reached, or is not the one that was scanned.
     """
 
-    span = SPAN
+    span = SPAN // 2  # what a reader asks for at a time: several at once fill the line while others are inflated
 
     def __init__(
         self, address: str, *, etag: str | None = None, size: int | None = None, patience: Patience | None = None

@@ -14,10 +14,10 @@ import pandas as pd
 import zarr
 
 from whycell.data.blocks import Cells, MatrixInfo
+from whycell.data.chunks import open_array
 from whycell.data.elements import plain
 from whycell.data.frames import column_names, index_of, is_group, read_column, texts
 from whycell.data.h5ad import sparse_reader
-from whycell.data.ranges import open_array
 from whycell.data.rows import DenseRows, RowReader
 from whycell.errors import FormatError
 
