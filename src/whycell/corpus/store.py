@@ -109,7 +109,8 @@ class Store:
         """The cells of one block; texts are categories."""
         with pq.ParquetFile(self.folder / _CELLS) as file:
             table = file.read_row_group(block, columns=list(columns))
-        return table.to_pandas()
+        frame: pd.DataFrame = table.to_pandas()
+        return frame
 
 
 def fragment_name(*facts: object) -> str:
@@ -149,8 +150,8 @@ def write_fragment(folder: Path, name: str, *, vectors: np.ndarray, cells: pd.Da
     missing = [column for column in COLUMNS if column not in cells]
     if missing or vectors.ndim != 2 or len(vectors) != len(cells):
         msg = (
-            f"Fragment {name} has vectors of shape {vectors.shape} for {len(cells)} cells that lack {missing or 'nothing'}"
-            f"; one vector a cell and the columns {', '.join(COLUMNS)} are needed."
+            f"Fragment {name} has vectors of shape {vectors.shape} for {len(cells)} cells without "
+            f"{missing or 'nothing'}; one vector a cell and the columns {', '.join(COLUMNS)} are needed."
         )
         raise DataError(msg)
     with np.errstate(over="ignore"):
