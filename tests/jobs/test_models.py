@@ -1,12 +1,19 @@
 """Models by name and by folder, and their cards."""
 
+import importlib
+import importlib.util
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from whycell.errors import ModelError
+from whycell.errors import FormatError, ModelError, UsageError
 from whycell.jobs import models
+from whycell.jobs.annotate import annotate
+
+_spec = importlib.util.spec_from_file_location("hub_server", Path(__file__).parents[1] / "data/hub_server.py")
+hub_server = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(hub_server)
 
 
 def test_a_folder_is_found_and_its_card_is_read(pbmc: Path) -> None:
@@ -43,3 +50,28 @@ def test_the_shelf(pbmc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(models, "_shelf", lambda: shelf)
     assert models.find(None) == models.find(models.BUILT_IN) == shelf / models.BUILT_IN
     assert [card["name"] for card in models.available()] == ["seven hundred"]
+
+
+def test_a_model_is_pushed_and_typed_with_from_where_it_was_pushed(
+    pbmc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    constants = importlib.import_module("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setenv("WHYCELL_CACHE", str(tmp_path / "cache"))
+    server = hub_server.HubServer()
+    with server.running() as url:
+        monkeypatch.setenv("HF_ENDPOINT", url)
+        commit = models.push(pbmc / "model", "hf://lab/blood")
+        assert commit.startswith(f"{url}/lab/blood/commit/")
+        sent = set(server.commits["lab/blood"][-1][1])
+        assert {"about.json", "weights.safetensors"} <= sent
+        assert "run.json" not in sent
+        assert models.card("hf://lab/blood")["name"] == "seven hundred"
+        from_hub = annotate(pbmc / "query.h5ad", tmp_path / "typed.h5ad", model="hf://lab/blood", threads=1)
+    from_disk = annotate(pbmc / "query.h5ad", tmp_path / "again.h5ad", model=str(pbmc / "model"), threads=1)
+    assert from_hub.calls.equals(from_disk.calls)
+    with pytest.raises(UsageError, match="is not on the hub"):
+        models.push(pbmc / "model", "https://host/model")
+    with pytest.raises(FormatError, match=r"cannot be read as gene vectors"):
+        models.push(pbmc / "query.h5ad", "hf://lab/vectors")

@@ -58,10 +58,11 @@ def _whycell(
         print(context.get_help())
 
 
-for _command in (annotate, explain, subgroups, audit, train, evaluate, compare, project, doctor, models):
-    app.command(no_args_is_help=_command is not models)(_command)
+for _command in (annotate, explain, subgroups, audit, train, evaluate, compare, project, doctor):
+    app.command(no_args_is_help=True)(_command)
 
-app.add_typer(genes)
+for _group in (models, genes):
+    app.add_typer(_group)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,6 +1,7 @@
-"""``whycell models``: the models at hand, and their cards."""
+"""``whycell models``: the models at hand, their cards, and where they are shared."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -8,7 +9,9 @@ import typer
 from whycell.cli import options
 from whycell.cli.manners import as_plain, print_json, working
 
-__all__ = ["models"]
+__all__ = ["models", "push", "show"]
+
+models = typer.Typer(name="models", rich_markup_mode=None, help="The models at hand, with what each one knows.")
 
 #: Entries of a list that a card shows; a model holds thousands of genes.
 MOST = 40
@@ -16,9 +19,11 @@ MOST = 40
 SHOWN = ("name", "n_classes", "n_genes", "species", "ontology_release", "description")
 
 
-def models(
+@models.callback(invoke_without_command=True)
+def show(
+    context: typer.Context,
     card: Annotated[
-        str | None, typer.Option("--card", metavar="FOLDER|NAME", help="Print everything known of one model.")
+        str | None, typer.Option("--card", metavar="FOLDER|NAME|URL", help="Print everything known of one model.")
     ] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -33,9 +38,12 @@ def models(
     Example:
       whycell models
       whycell models --card model/
+      whycell models --card hf://owner/name
 
     From Python: whycell.jobs.models.available.
     """
+    if context.invoked_subcommand is not None:
+        return
     with working(quiet=quiet, debug=debug):
         from whycell.jobs import models as job
 
@@ -48,6 +56,38 @@ def models(
             print("\t".join(SHOWN))
             for each in found:
                 print("\t".join(_cell(each.get(name)) for name in SHOWN))
+
+
+@models.command(no_args_is_help=True)
+def push(
+    source: Annotated[Path, typer.Argument(metavar="MODEL", help="A model's folder, or vectors of genes embed.")],
+    address: Annotated[
+        str, typer.Argument(metavar="hf://OWNER/NAME", help="The repository; made where there is none.")
+    ],
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository for yourself alone.")] = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Puts a model, or gene vectors, on the Hugging Face Hub, from where --model hf://owner/name fetches it.
+
+    The token is read from HF_TOKEN, by the hub's own client, and is printed nowhere.
+
+    \b
+    Example:
+      whycell models push model/ hf://owner/name
+      whycell models push vectors.parquet hf://owner/gene-vectors --private
+
+    From Python: whycell.jobs.models.push.
+    """
+    with working(quiet=quiet, debug=debug):
+        from whycell.jobs.models import push as job
+
+        commit = job(source, address, private=private)
+        if json:
+            print_json({"commit": commit})
+        else:
+            print(commit)
 
 
 def _cell(value: Any) -> str:

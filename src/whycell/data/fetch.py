@@ -1,7 +1,8 @@
-"""A file by its address: a path, ``https://`` or ``hf://owner/name/file``, checked, and kept once it has come.
+"""A file or folder by its address: a path, ``https://``, ``hf://owner/name`` or ``hf://owner/name/file``.
 
 A path is given back as it is. What came over the network lies in the user's cache under its address; it arrives under a
-temporary name, so that what is there is whole.
+temporary name, so that what is there is whole, and is checked where a hash is known: from the hub, or written behind
+the address as ``#sha256=...``.
 """
 
 from __future__ import annotations
@@ -10,15 +11,24 @@ import hashlib
 import os
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from whycell.errors import FormatError, MissingExtraError
+from whycell.data.hub import from_hub
+from whycell.data.reach import unreachable
+from whycell.errors import FormatError
 
-__all__ = ["cache_folder", "local_copy"]
+__all__ = ["cache_folder", "is_remote", "local_copy", "local_folder"]
 
 _SECONDS = 20
 _PIECE = 1 << 20
+_ABSENT = 404
+
+
+def is_remote(source: str | Path) -> bool:
+    """Whether a source is an address and no path."""
+    return str(source).startswith(("https://", "http://", "hf://"))
 
 
 def local_copy(source: str | Path, *, sha256: str | None = None, cache: Path | None = None) -> Path:
@@ -27,7 +37,8 @@ def local_copy(source: str | Path, *, sha256: str | None = None, cache: Path | N
     Parameters
     ----------
     source
-        A path, an ``https://`` or ``http://`` address, or ``hf://owner/name/path/in/repository``.
+        A path, an ``https://`` or ``http://`` address, or ``hf://owner/name/path/in/repository``. An address may end
+        in ``#sha256=...``.
     sha256
         Hexadecimal hash that the bytes must have.
     cache
@@ -40,26 +51,70 @@ def local_copy(source: str | Path, *, sha256: str | None = None, cache: Path | N
     MissingExtraError
         ``hf://`` without huggingface_hub.
     """
-    text = str(source)
+    text, _, asked = str(source).partition("#sha256=") if is_remote(source) else (str(source), "", "")
+    sha256 = asked or sha256
     if text.startswith("hf://"):
-        path = _from_hub(text)
-    elif text.startswith(("https://", "http://")):
-        path = _from_web(text, cache or cache_folder() / "files")
+        path = from_hub(text, cache=_hub_cache(cache))
+    elif is_remote(text):
+        name = Path(urlsplit(text).path).name or "file"
+        path = _from_web(text, _own_folder(text, cache) / name)
     else:
         path = Path(source)  # its reader knows best what to say of one that is not there
     if sha256 is not None and path.is_file() and (found := _hash(path)) != sha256.lower():
-        msg = f"{text} has sha256 {found[:12]}..., wanted {sha256[:12]}...; it was replaced or damaged."
+        kept = f" Delete {path} to fetch it again." if is_remote(text) else ""
+        msg = f"{text} has sha256 {found[:12]}..., wanted {sha256[:12]}...; it was replaced or damaged.{kept}"
         raise FormatError(msg)
     return path
 
 
-def _from_web(address: str, cache: Path) -> Path:
-    name = Path(urlsplit(address).path).name or "file"
-    path = cache / hashlib.sha256(address.encode()).hexdigest()[:16] / name
+def local_folder(
+    source: str | Path, *, files: Sequence[str], optional: Sequence[str] = (), cache: Path | None = None
+) -> Path:
+    """The path under which a folder can be read.
+
+    Parameters
+    ----------
+    source
+        A path, the address of a folder whose files lie below it, or ``hf://owner/name``.
+    files
+        What it must hold; over ``https://`` a folder cannot be listed. The last comes last, and marks it as whole.
+    optional
+        What it may hold.
+    cache
+        As ``local_copy`` takes it.
+
+    Raises
+    ------
+    FormatError, MissingExtraError
+        As ``local_copy`` raises them.
+    """
+    text = str(source)
+    if text.startswith("hf://"):
+        return from_hub(text, cache=_hub_cache(cache))
+    if not is_remote(text):
+        return Path(source)
+    folder = _own_folder(text.rstrip("/"), cache)
+    if not (folder / files[-1]).exists():
+        for name in (*optional, *files):
+            _from_web(f"{text.rstrip('/')}/{name}", folder / name, may_lack=name in optional)
+    return folder
+
+
+def _hub_cache(cache: Path | None) -> Path | None:
+    return (cache or cache_folder()) / "hub" if cache or os.environ.get("WHYCELL_CACHE") else None
+
+
+def _own_folder(address: str, cache: Path | None) -> Path:
+    return (cache or cache_folder() / "files") / hashlib.sha256(address.encode()).hexdigest()[:16]
+
+
+def _from_web(address: str, path: Path, *, may_lack: bool = False) -> Path:
     if path.exists():
         return path
+    if why := unreachable(address):
+        raise FormatError(_not_had(address, why))
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{name}.{os.getpid()}.part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         with urllib.request.urlopen(address, timeout=_SECONDS) as answer, part.open("wb") as out:
             wanted = answer.headers.get("Content-Length")
@@ -70,34 +125,15 @@ def _from_web(address: str, cache: Path) -> Path:
             raise FormatError(msg)
         part.replace(path)
     except (urllib.error.URLError, TimeoutError, ConnectionError, OSError) as error:
-        reason = getattr(error, "reason", error)
-        msg = f"{address} cannot be reached ({reason}). Fetch it where there is a network, and give its path instead."
-        raise FormatError(msg) from None
+        if not (may_lack and getattr(error, "code", 0) == _ABSENT):
+            raise FormatError(_not_had(address, getattr(error, "reason", error))) from None
     finally:
         part.unlink(missing_ok=True)
     return path
 
 
-def _from_hub(address: str) -> Path:
-    owner, _, rest = address.removeprefix("hf://").partition("/")
-    name, _, inside = rest.partition("/")
-    if not (owner and name and inside):
-        msg = f"{address} is not an address of the hub; hf://owner/name/path/in/repository is."
-        raise FormatError(msg)
-    try:
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-    except ImportError:
-        msg = f"{address} needs huggingface_hub, which is not installed: `pip install 'whycell[hub]'`."
-        raise MissingExtraError(msg) from None
-    try:
-        return Path(hf_hub_download(f"{owner}/{name}", inside, etag_timeout=_SECONDS))
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        short = str(error).splitlines()[0][:200]
-        msg = (
-            f"{address} cannot be had ({short}). Fetch {inside} of {owner}/{name} elsewhere, and give its path instead."
-        )
-        raise FormatError(msg) from None
+def _not_had(address: str, why: object) -> str:
+    return f"{address} cannot be reached ({why}). Fetch it where there is a network, and give its path instead."
 
 
 def cache_folder() -> Path:
