@@ -7,9 +7,11 @@ from whycell.results.answers import Annotation, Evaluation, Finding, TreeNode
 from whycell.results.audit import Audit
 from whycell.results.examples import ExampleEvidence, Teaching
 from whycell.results.explanation import Explanation, TopGenes, TypeGenes
+from whycell.results.features import Agop, Importance
 from whycell.results.groups import Groups
 
 __all__ = [
+    "Agop",
     "Annotation",
     "Audit",
     "Evaluation",
@@ -17,6 +19,7 @@ __all__ = [
     "Explanation",
     "Finding",
     "Groups",
+    "Importance",
     "Teaching",
     "TopGenes",
     "TreeNode",

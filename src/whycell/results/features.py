@@ -1,0 +1,134 @@
+"""Which features: the average gradient outer product of a predictor, its importances with errors, and its programs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from whycell.errors import UsageError
+
+__all__ = ["Agop", "Importance"]
+
+
+@dataclass(frozen=True)
+class Agop:
+    """Average gradient outer product: mean over points of Σ_c ∇f_c ∇f_c', in squared outputs per squared input.
+
+    Parameters
+    ----------
+    matrix
+        (d, d), or (d,) where only the diagonal was asked for.
+    n
+        Points that the mean is over: examples, times positions where a layer slides over its input.
+    per_target
+        (c, d) the diagonal of each output's own, or ``None``.
+    mean
+        (c, d) mean gradient of each output: which way it goes, where the diagonal says how much.
+    names
+        (d,) names of the inputs.
+    target_names
+        (c,) names of the outputs.
+    shape
+        Shape of one input: ``(d,)``, or for patches ``(channels, height, width)`` and the like.
+    centred
+        Whether the mean gradients were taken off.
+    how
+        How the gradients were got, in words.
+    """
+
+    matrix: np.ndarray
+    n: int
+    per_target: np.ndarray | None
+    mean: np.ndarray
+    names: np.ndarray
+    target_names: np.ndarray
+    shape: tuple[int, ...]
+    centred: bool = False
+    how: str = ""
+
+    @property
+    def is_diagonal(self) -> bool:
+        """Whether the diagonal is all there is."""
+        return self.matrix.ndim == 1
+
+    @property
+    def diagonal(self) -> np.ndarray:
+        """(d,) mean squared slope along each input, summed over outputs."""
+        return self.matrix if self.is_diagonal else np.diagonal(self.matrix).copy()
+
+    def scores(self) -> np.ndarray:
+        """(d,) share of each input in the trace; sums to one, or all nought where nothing matters."""
+        diagonal = np.maximum(self.diagonal, 0)
+        total = diagonal.sum()
+        return np.asarray(diagonal / total) if total > 0 else np.zeros_like(diagonal)
+
+    def spectrum(self) -> np.ndarray:
+        """(d,) eigenvalues, largest first."""
+        return np.asarray(np.maximum(np.linalg.eigvalsh(self._whole())[::-1], 0))
+
+    def directions(self, k: int = 5) -> np.ndarray:
+        """(k, d) unit eigenvectors of the largest eigenvalues, largest first; the entry of most weight is positive.
+
+        Parameters
+        ----------
+        k
+            How many.
+        """
+        _, vectors = np.linalg.eigh(self._whole())
+        rows = vectors[:, ::-1][:, :k].T
+        strongest = np.abs(rows).argmax(axis=1)
+        signs = np.where(rows[np.arange(len(rows)), strongest] < 0, -1.0, 1.0)
+        return np.ascontiguousarray(rows * signs[:, None])
+
+    def participation(self) -> float:
+        """Number of directions that share the trace as if evenly: (Σλ)² / Σλ², 1 to d; inputs, of a diagonal."""
+        squares = float((self.matrix**2).sum())  # of a matrix the squared Frobenius norm, which is Σλ²
+        return float(self.diagonal.sum()) ** 2 / squares if squares > 0 else 0.0
+
+    def frame(self) -> pd.DataFrame:
+        """One row an input, strongest first: ``feature, score, diagonal, slope`` (mean gradient, for one output)."""
+        table = pd.DataFrame({"feature": self.names, "score": self.scores(), "diagonal": self.diagonal})
+        if len(self.mean) == 1:
+            table["slope"] = self.mean[0]
+        return table.sort_values("score", ascending=False, kind="stable").reset_index(drop=True)
+
+    def _whole(self) -> np.ndarray:
+        if self.is_diagonal:
+            msg = "Only the diagonal of this AGOP was kept; ask for it without diagonal=True to get directions."
+            raise UsageError(msg)
+        return self.matrix
+
+
+@dataclass(frozen=True)
+class Importance:
+    """Importances with their errors, what chance gives, and directions with their stability.
+
+    Parameters
+    ----------
+    table
+        One row a feature, strongest first: ``feature, score`` (share of the diagonal), ``standard_error, lower, upper``
+        (95 %, of the score), ``p_value`` (family-wise: share of permutations whose largest score is as large), ``null``
+        (mean score under permutation). Columns of what was not asked for are NaN.
+    directions
+        (k, d) top eigenvectors, or ``None`` where only the diagonal is at hand.
+    stability
+        One row a number of directions 1..k: ``directions, angle`` (median over resamples of the largest principal angle
+        between the space of the first so many and that of a resample, in radians), ``angle_90``, ``chance`` (the median
+        for random spaces).
+    null_maxima
+        (draws,) largest score of each permutation; empty where there was none.
+    notes
+        How each part was got, in sentences: what a reader must know to trust it.
+    provenance
+        Plain values: groups, draws, seed.
+    """
+
+    table: pd.DataFrame
+    directions: np.ndarray | None
+    stability: pd.DataFrame
+    null_maxima: np.ndarray
+    notes: tuple[str, ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)
