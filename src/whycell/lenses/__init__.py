@@ -5,12 +5,16 @@ from typing import Any
 
 #: Where each public name lives; a module is loaded when its name is first asked for, so that no import is heavy.
 _HOMES: dict[str, str] = {
+    "Agop": "features",
     "AuditScores": "audit",
     "Datamodels": "examples",
     "HeadSettings": "many",
     "InputScores": "inputs",
+    "KernelMachine": "kernel_machines",
     "ManyModels": "many",
     "Network": "vectorised",
+    "agop": "features",
+    "ansatz": "neural_ansatz",
     "audit_labels": "audit",
     "check_balance": "masks",
     "datamodels": "examples",
@@ -33,12 +37,16 @@ _HOMES: dict[str, str] = {
 }
 
 __all__ = [
+    "Agop",
     "AuditScores",
     "Datamodels",
     "HeadSettings",
     "InputScores",
+    "KernelMachine",
     "ManyModels",
     "Network",
+    "agop",
+    "ansatz",
     "audit_labels",
     "check_balance",
     "datamodels",

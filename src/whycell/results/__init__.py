@@ -7,12 +7,13 @@ from whycell.results.answers import Annotation, Evaluation, Finding, TreeNode
 from whycell.results.audit import Audit
 from whycell.results.examples import ExampleEvidence, Teaching
 from whycell.results.explanation import Explanation, TopGenes, TypeGenes
-from whycell.results.features import Agop, Importance
+from whycell.results.features import Agop, Ansatz, Importance
 from whycell.results.groups import Groups
 
 __all__ = [
     "Agop",
     "Annotation",
+    "Ansatz",
     "Audit",
     "Evaluation",
     "ExampleEvidence",

@@ -10,7 +10,7 @@ import pandas as pd
 
 from whycell.errors import UsageError
 
-__all__ = ["Agop", "Importance"]
+__all__ = ["Agop", "Ansatz", "Importance"]
 
 
 @dataclass(frozen=True)
@@ -132,3 +132,41 @@ class Importance:
     null_maxima: np.ndarray
     notes: tuple[str, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ansatz:
+    """Whether the weights of a network's layers look like the AGOP of what they read.
+
+    Parameters
+    ----------
+    table
+        One row a layer, state (``trained``, ``initial``, ``random labels``) and power s of the AGOP (1 and 1/2):
+        ``layer, state, power, cosine, pearson, diagonal_rank`` (Spearman, of the diagonals), ``angle_mean, angle_max``
+        (principal angles between the spaces of the ``top`` first eigenvectors, in radians), ``norm`` (of the weights,
+        over that of a layer with fresh weights), ``n_inputs``, ``trivial``: the outputs are linear in this layer, so
+        that the two agree whatever was learned.
+    exponents
+        One row a layer and state: ``layer, state, exponent, cosine``, the power from .05 to 2 at which the cosine is
+        largest.
+    notes
+        What was compared, and what was not, in sentences.
+    """
+
+    table: pd.DataFrame
+    exponents: pd.DataFrame
+    notes: tuple[str, ...] = ()
+
+    def gain(self, *, power: float = 0.5, measure: str = "pearson") -> pd.DataFrame:
+        """One row a layer: the measure when trained, at the start and under random labels, side by side.
+
+        Parameters
+        ----------
+        power
+            1 or 1/2.
+        measure
+            A column of ``table``.
+        """
+        kept = self.table[(self.table["power"] == power) & ~self.table["trivial"]]
+        wide = kept.pivot_table(index="layer", columns="state", values=measure, sort=False)
+        return wide.reindex(columns=[s for s in ("trained", "initial", "random labels") if s in wide])
