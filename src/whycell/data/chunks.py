@@ -175,15 +175,13 @@ def open_array(dataset: Any, source: ByteSource | None) -> StoredArray:
     return array_of(source, layout)
 
 
-def layout_of(dataset: Any, *, shifted: int = 0) -> ArrayLayout | None:
+def layout_of(dataset: Any) -> ArrayLayout | None:
     """Where h5py says that the pieces of a dataset lie; ``None`` where only the library can read them.
 
     Parameters
     ----------
     dataset
         An open h5py dataset of numbers with one or two dimensions; it is not kept.
-    shifted
-        Bytes before the first one that HDF5 counts: the user block.
     """
     name = str(dataset.name).lstrip("/")
     common = (name, tuple(dataset.shape), dataset.dtype.str)
@@ -191,7 +189,7 @@ def layout_of(dataset: Any, *, shifted: int = 0) -> ArrayLayout | None:
         offset = dataset.id.get_offset()
         if offset is None or dataset.size == 0:
             return None
-        place = np.array([offset + shifted], dtype=np.int64)
+        place = np.array([offset], dtype=np.int64)
         return ArrayLayout(*common, None, (), 0, place, np.array([dataset.nbytes]), np.zeros(1, np.int64))
     plan = dataset.id.get_create_plist()
     filters = tuple(plan.get_filter(i)[0] for i in range(plan.get_nfilters()))
@@ -200,7 +198,7 @@ def layout_of(dataset: Any, *, shifted: int = 0) -> ArrayLayout | None:
     found: list[Any] = []
     dataset.id.chunk_iter(found.append)
     where = np.array([c.chunk_offset for c in found], dtype=np.int64).reshape(len(found), dataset.ndim)
-    told = np.array([(c.byte_offset + shifted, c.size, c.filter_mask) for c in found], dtype=np.int64).reshape(-1, 3)
+    told = np.array([(c.byte_offset, c.size, c.filter_mask) for c in found], dtype=np.int64).reshape(-1, 3)
     fill = dataset.fillvalue.item()
     return ArrayLayout(*common, dataset.chunks, filters, fill, *on_grid(dataset.shape, dataset.chunks, where, told))
 
