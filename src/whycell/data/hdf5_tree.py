@@ -1,7 +1,8 @@
 """A far HDF5 file, read without HDF5, in the words of h5py.
 
-Its groups and datasets (`hdf5_nodes`) are read by the same code as h5py's. `Hdf5.load` fetches all headers below some groups, and `Hdf5.fetch` the values of many datasets,
-each in a few journeys whatever their number; what was not fetched ahead is read when it is asked for.
+Its groups and datasets (`hdf5_nodes`) are read by the same code as h5py's. `Hdf5.load` fetches all headers below some
+groups, and `Hdf5.fetch` the values of many datasets, each in a few journeys whatever their number; what was not fetched
+ahead is read when it is asked for.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from whycell.data.hdf5_groups import links_of
 from whycell.data.hdf5_headers import UNDEFINED, Message, Superblock, find_superblock, header_messages, unpack
 from whycell.data.hdf5_index import array_layout
 from whycell.data.hdf5_messages import ATTRIBUTE, COMPACT, Attribute, Stored, attribute_of, stored_of
-from whycell.data.hdf5_nodes import Hdf5Dataset, Hdf5Group
+from whycell.data.hdf5_nodes import Hdf5Group
 from whycell.data.hdf5_walk import Arrived, Pages, UnknownLayoutError, Walk, together
 from whycell.data.layouts import ArrayLayout
 from whycell.data.ranges import ByteSource
@@ -69,7 +70,7 @@ class Hdf5:
         """The root group."""
         return Hdf5Group(self, self.block.root, "/")
 
-    def __getitem__(self, path: str) -> Hdf5Group | Hdf5Dataset:
+    def __getitem__(self, path: str) -> Any:
         return self.root[path]
 
     def __contains__(self, path: str) -> bool:
