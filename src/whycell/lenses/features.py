@@ -18,7 +18,7 @@ from whycell.lenses.features_ways import Way, names_of, way_of
 from whycell.lenses.outer_products import OuterProducts, library
 from whycell.results.features import Agop
 
-__all__ = ["Agop", "agop", "agop_of_sums", "gradients", "outer_products"]
+__all__ = ["Agop", "agop", "agop_of_sums", "gradients", "outer_products", "outer_products_by"]
 
 _MOST = 20_000  # features of a whole matrix: 3.2 GB
 
@@ -128,6 +128,37 @@ def outer_products(way: Way, *, weights: np.ndarray | None = None, diagonal: boo
     return way.finish(total)
 
 
+def outer_products_by(way: Way, codes: np.ndarray, *, diagonal: bool = False) -> list[OuterProducts]:
+    """The same sums group by group, in one pass.
+
+    Parameters
+    ----------
+    way
+        How gradients come.
+    codes
+        (n,) the group of each example, 0 and up, none empty.
+    diagonal
+        Keep the diagonal alone.
+    """
+    if way.closed is not None:
+        machine, rows = way.closed
+        _one_each(len(rows), codes)
+        return [machine.outer_products(rows[codes == g], diagonal=diagonal) for g in range(int(codes.max()) + 1)]
+    totals: list[OuterProducts | None] = [None] * (int(codes.max()) + 1)
+    start = 0
+    for found in way.parts():
+        n, p = found.shape[:2]
+        some, own = _picked(found, way), np.repeat(codes[start : start + n], p)
+        _one_each(len(some), own)
+        for g in np.unique(own):
+            here = OuterProducts.of(some[_like(own == g, some)], diagonal=diagonal and not way.through)
+            before = totals[g]
+            totals[g] = here if before is None else before + here
+        start += n
+    _one_each(start, codes)
+    return [way.finish(each) for each in totals if each is not None]
+
+
 def gradients(way: Way) -> Iterator[np.ndarray]:
     """(points, c, d) gradients batch by batch, as numpy arrays; points of an example lie together.
 
@@ -197,7 +228,14 @@ def _like(values: np.ndarray, array: Any) -> Any:
         return values
     import torch
 
-    return torch.as_tensor(values, dtype=array.dtype, device=array.device)
+    kind = torch.bool if values.dtype == bool else array.dtype
+    return torch.as_tensor(values, dtype=kind, device=array.device)
+
+
+def _one_each(n: int, codes: np.ndarray) -> None:
+    if n != len(codes):
+        msg = f"Got {len(codes)} groups for another number of examples; one each is needed."
+        raise DataError(msg)
 
 
 def _numpy(array: Any) -> np.ndarray:
