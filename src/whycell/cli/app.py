@@ -13,6 +13,7 @@ from whycell.cli.doctor import doctor
 from whycell.cli.evaluate import evaluate
 from whycell.cli.explain import explain
 from whycell.cli.genes import genes
+from whycell.cli.lookup import lookup
 from whycell.cli.manners import INTERRUPTED
 from whycell.cli.models import models
 from whycell.cli.project import project
@@ -58,7 +59,7 @@ def _whycell(
         print(context.get_help())
 
 
-for _command in (annotate, explain, subgroups, audit, train, evaluate, compare, project, doctor):
+for _command in (annotate, explain, subgroups, audit, train, evaluate, compare, project, lookup, doctor):
     app.command(no_args_is_help=True)(_command)
 
 for _group in (models, genes):

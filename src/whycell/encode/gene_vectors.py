@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 
 from whycell.errors import FormatError, GeneError, UsageError
 
-__all__ = ["GeneVectors", "principal", "read_gene_vectors", "unit_rows", "write_gene_vectors"]
+__all__ = ["GeneVectors", "principal", "principal_directions", "read_gene_vectors", "unit_rows", "write_gene_vectors"]
 
 _KIND = "whycell.gene-vectors"
 
@@ -31,12 +32,19 @@ class GeneVectors:
         What made them.
     facets
         The facets that went in.
+    fingerprint
+        Of the encoder; ``""`` where it is not known.
+    projection
+        (n_encoded, n_dims) what a text's own vector is multiplied by to lie in the same space; ``None`` where it does
+        already.
     """
 
     genes: np.ndarray
     vectors: np.ndarray
     encoder: str
     facets: tuple[str, ...]
+    fingerprint: str = ""
+    projection: np.ndarray | None = None
 
     def matrix(self, genes: Sequence[str] | np.ndarray) -> np.ndarray:
         """(n_columns, n_dims) float32: the vector of each column's gene, zeros where it has none."""
@@ -46,18 +54,31 @@ class GeneVectors:
         out[at >= 0] = self.vectors[at[at >= 0]]
         return out
 
+    def words(self, texts: np.ndarray) -> np.ndarray:
+        """(n, n_dims) float32 of length one: texts (n, n_encoded), as the same encoder gives them, among the genes."""
+        wide = self.vectors.shape[1] if self.projection is None else len(self.projection)
+        if texts.shape[1] != wide:
+            msg = f"The texts have {texts.shape[1]} dimensions, those of the genes had {wide}: two encoders made them."
+            raise UsageError(msg)
+        return unit_rows(texts if self.projection is None else texts @ self.projection)
+
     def truncated(self, n_dims: int) -> GeneVectors:
         """The first ``n_dims`` numbers, brought back to length one: for encoders trained to allow it (Matryoshka,
         Kusupati et al. 2022)."""
         _check(self.vectors, n_dims)
-        return replace(self, vectors=unit_rows(self.vectors[:, :n_dims]))
+        return self._along(np.eye(self.vectors.shape[1], n_dims, dtype=np.float32))
 
     def projected(self, n_dims: int) -> GeneVectors:
         """The ``n_dims`` principal directions, brought back to length one: for any other encoder.
 
-        The mean is not taken away, so that the common direction stays what it was; see ``genept.prepare`` for that.
+        The mean is not taken away, so that the common direction stays what it was; see
+        ``genept.prepare_gene_matrix`` for that.
         """
-        return replace(self, vectors=principal(self.vectors, n_dims))
+        return self._along(principal_directions(self.vectors, n_dims))
+
+    def _along(self, directions: np.ndarray) -> GeneVectors:
+        projection = directions if self.projection is None else self.projection @ directions
+        return replace(self, vectors=unit_rows(self.vectors @ directions), projection=projection)
 
     def permuted(self, *, seed: int = 0) -> GeneVectors:
         """The control in which every gene has the text of another."""
@@ -82,12 +103,23 @@ def principal(vectors: np.ndarray, n_dims: int) -> np.ndarray:
     UsageError
         More dimensions were asked for than there are.
     """
+    return unit_rows(vectors @ principal_directions(vectors, n_dims))
+
+
+def principal_directions(vectors: np.ndarray, n_dims: int) -> np.ndarray:
+    """(n_encoded, n_dims) float32, orthonormal: the strongest directions of (n, n_encoded) vectors, none centred.
+
+    Raises
+    ------
+    UsageError
+        More dimensions were asked for than there are.
+    """
     _check(vectors, n_dims)
     _, directions = np.linalg.eigh(vectors.astype(np.float64).T @ vectors)
     directions = directions[:, ::-1]
     # An eigenvector's sign is the library's whim: the largest entry is made positive.
     signs = np.sign(directions[np.abs(directions).argmax(axis=0), np.arange(directions.shape[1])])
-    return unit_rows(vectors @ (directions * signs)[:, :n_dims])
+    return np.asarray((directions * signs)[:, :n_dims], dtype=np.float32)
 
 
 def _check(vectors: np.ndarray, n_dims: int) -> None:
@@ -110,6 +142,7 @@ def write_gene_vectors(
     facets: Sequence[str],
     vectors: np.ndarray,
     about: Mapping[str, str],
+    projection: np.ndarray | None = None,
 ) -> None:
     """Write vectors as Parquet, one row a gene and facet.
 
@@ -121,6 +154,9 @@ def write_gene_vectors(
         (n, n_dims) float32.
     about
         How they were made: ``encoder``, ``fingerprint``, ``texts``, ... kept as the file's metadata.
+    projection
+        (n_encoded, n_dims) what the encoder's vectors were multiplied by; kept beside ``about``, so that other texts
+        can be brought among the genes.
     """
     flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).ravel())
     table = pa.table(
@@ -132,6 +168,9 @@ def write_gene_vectors(
         }
     )
     metadata = {"kind": _KIND, **about}
+    if projection is not None:
+        packed = np.ascontiguousarray(projection, dtype="<f4")
+        metadata |= {"projection": base64.b64encode(packed.tobytes()).decode(), "encoded_dims": str(len(packed))}
     pq.write_table(table.replace_schema_metadata({k.encode(): str(v).encode() for k, v in metadata.items()}), path)
 
 
@@ -181,4 +220,18 @@ def read_gene_vectors(path: str | Path, *, facets: Sequence[str] = ()) -> GeneVe
     genes, at = np.unique(names, return_inverse=True)
     sums = np.zeros((len(genes), flat.shape[1]), dtype=np.float64)
     np.add.at(sums, at, flat[row_of])
-    return GeneVectors(genes.astype(object), unit_rows(sums), about.get("encoder", ""), chosen)
+    return GeneVectors(
+        genes.astype(object),
+        unit_rows(sums),
+        about.get("encoder", ""),
+        chosen,
+        about.get("fingerprint", ""),
+        _projection(about, flat.shape[1]),
+    )
+
+
+def _projection(about: Mapping[str, str], n_dims: int) -> np.ndarray | None:
+    if "projection" not in about:
+        return None
+    packed = np.frombuffer(base64.b64decode(about["projection"]), dtype="<f4")
+    return packed.reshape(int(about["encoded_dims"]), n_dims)

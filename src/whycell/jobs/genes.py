@@ -13,7 +13,7 @@ import pandas as pd
 from whycell.compute import Talk
 from whycell.data.fetch import local_copy
 from whycell.data.whole import check_free, written_whole
-from whycell.encode.gene_vectors import principal, read_gene_vectors, write_gene_vectors
+from whycell.encode.gene_vectors import principal_directions, read_gene_vectors, unit_rows, write_gene_vectors
 from whycell.encode.service import Service, ServiceEncoder
 from whycell.encode.text import TextEncoder, embed_texts, load_encoder
 from whycell.errors import FormatError, UsageError
@@ -137,8 +137,10 @@ def embed(
     else:
         model = load_encoder(encoder, precision=precision, device=device, threads=threads)
     vectors = embed_texts(texts["text"].tolist(), model, cache=cache, talk=talk)
+    projection = None
     if dims is not None:
-        vectors = principal(vectors, dims)
+        projection = principal_directions(vectors, dims)
+        vectors = unit_rows(vectors @ projection)
     ensembl = genes.set_index("gene_id")["ensembl_ids"]
     digest = hashlib.sha256("\0".join(texts["text"]).encode()).hexdigest()
     about = {"encoder": model.name, "fingerprint": model.fingerprint, "texts": digest, "precision": precision}
@@ -150,6 +152,7 @@ def embed(
             facets=texts["facet"].tolist(),
             vectors=vectors,
             about=about,
+            projection=projection,
         )
     inputs = {str(path): fingerprint_file(path) for path in (table, more) if path}
     write_run(output, "genes embed", inputs=inputs, seed=0, parameters={"encoder": encoder, "dims": dims, **about})
