@@ -17,6 +17,7 @@ from whycell.cli.lookup import lookup
 from whycell.cli.manners import INTERRUPTED
 from whycell.cli.models import models
 from whycell.cli.project import project
+from whycell.cli.sequences import sequences
 from whycell.cli.subgroups import subgroups
 from whycell.cli.train import train
 
@@ -62,7 +63,7 @@ def _whycell(
 for _command in (annotate, explain, subgroups, audit, train, evaluate, compare, project, lookup, doctor):
     app.command(no_args_is_help=True)(_command)
 
-for _group in (models, genes):
+for _group in (models, genes, sequences):
     app.add_typer(_group)
 
 
