@@ -12,6 +12,7 @@ from whycell.cli.compare import compare
 from whycell.cli.doctor import doctor
 from whycell.cli.evaluate import evaluate
 from whycell.cli.explain import explain
+from whycell.cli.features import features
 from whycell.cli.genes import genes
 from whycell.cli.lookup import lookup
 from whycell.cli.manners import INTERRUPTED
@@ -60,10 +61,10 @@ def _whycell(
         print(context.get_help())
 
 
-for _command in (annotate, explain, subgroups, audit, train, evaluate, compare, project, lookup, doctor):
+for _command in (annotate, explain, features, subgroups, audit, train, evaluate, compare, project, lookup, doctor):
     app.command(no_args_is_help=True)(_command)
 
-for _group in (models, genes, sequences):
+for _group in (models, genes, sequences, corpus):
     app.add_typer(_group)
 
 

@@ -10,6 +10,7 @@ __all__ = [
     "Debug",
     "Device",
     "DeviceName",
+    "Executor",
     "Force",
     "Group",
     "Json",
@@ -17,6 +18,7 @@ __all__ = [
     "LabelMapFile",
     "Quiet",
     "Seed",
+    "Shard",
     "Study",
     "Threads",
 ]
@@ -36,6 +38,17 @@ Seed = Annotated[
 ]
 Threads = Annotated[int, typer.Option("--threads", "-j", min=0, help="Processor cores to use; 0 means all.")]
 Device = Annotated[DeviceName, typer.Option("--device", help="Where to compute; auto takes a GPU where there is one.")]
+Executor = Annotated[
+    str,
+    typer.Option(
+        "--executor",
+        metavar="WHERE",
+        help="here, local:N (processes), dask:ADDRESS (a cluster), or slurm:KEY=VALUE,... (jobs).",
+    ),
+]
+Shard = Annotated[
+    str, typer.Option("--shard", metavar="I/N", help="Do the I-th of N parts only, from 1: for array jobs.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on the way; errors are still told.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite what is already there.")]

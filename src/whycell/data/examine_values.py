@@ -13,7 +13,7 @@ from whycell.data.blocks import Cells, MatrixInfo
 from whycell.data.values import ValueKind, judge_values
 from whycell.results import Finding
 
-__all__ = ["Look", "choose_matrix", "examine_values", "look"]
+__all__ = ["Look", "choose_matrix", "examine_values", "look", "matrix_rank"]
 
 _FULL = 5_000_000  # stored values up to which the whole matrix is read (0.2 s) instead of a sample
 _SAMPLE = 2000
@@ -99,7 +99,7 @@ def choose_matrix(cells: Cells) -> tuple[Look, dict[str, ValueKind]]:
     kinds = {where: glance.kind for where, glance in glances.items()}
     usable = [where for where, kind in kinds.items() if kind.usable]
     widest = max((cells.matrices[where].shape[1] for where in usable), default=0)
-    for where in sorted(usable, key=lambda where: _rank(cells.matrices[where], kinds[where], widest)):
+    for where in sorted(usable, key=lambda where: matrix_rank(cells.matrices[where], kinds[where], widest=widest)):
         close = _closer(cells, glances[where])
         kinds[where] = close.kind
         if close.kind.usable:
@@ -211,7 +211,18 @@ def _or(names: list[str]) -> str:
     return f"{', '.join(names[:-1])} nor {names[-1]}"
 
 
-def _rank(info: MatrixInfo, kind: ValueKind, widest: int) -> tuple[Any, ...]:
+def matrix_rank(info: MatrixInfo, kind: ValueKind, *, widest: int) -> tuple[Any, ...]:
+    """What to sort usable matrices by, the best first.
+
+    Parameters
+    ----------
+    info
+        The matrix.
+    kind
+        What it holds.
+    widest
+        Genes of the widest usable matrix of the file.
+    """
     name = info.where.rsplit("/", maxsplit=1)[-1].lower()
     place = {"X": 0, "layers/counts": 1, "raw/X": 2}.get(info.where, 3)
     narrow = info.shape[1] * 2 < widest

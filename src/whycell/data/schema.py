@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from whycell.data.blocks import Cells
 
-__all__ = ["CELL_TYPE_ID", "DONOR", "RESERVED_OBS", "donor_kinds", "is_reserved", "organisms", "primary_cells"]
+__all__ = ["CELL_TYPE_ID", "DONOR", "RESERVED_OBS", "donor_kinds", "is_reserved", "organism_name", "organisms", "primary_cells"]
 
 DONOR = "donor_id"
 CELL_TYPE_ID = "cell_type_ontology_term_id"
@@ -111,6 +111,11 @@ def primary_cells(obs: pd.DataFrame) -> NDArray[np.bool_] | None:
         return None
     said = obs["is_primary_data"].astype(str).str.strip().str.lower()
     return np.asarray(~said.isin(("false", "0", "0.0")))
+
+
+def organism_name(said: str) -> str:
+    """``"human"`` or ``"mouse"`` for what a file calls them, other names as they are, empty for words of no meaning."""
+    return next(iter(_named([said])), "")
 
 
 def donor_kinds(donors: Sequence[Any]) -> NDArray[np.str_]:

@@ -1,0 +1,65 @@
+"""``whycell corpus``: many files as one: looked at, asked, chosen from and fetched without a download."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from whycell.cli import options
+from whycell.cli.corpus_gather import gather
+from whycell.cli.manners import print_json, working
+
+__all__ = ["corpus", "scan"]
+
+corpus = typer.Typer(
+    name="corpus",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Many files as one: looked at, asked, chosen from and fetched without a download.",
+)
+
+
+@corpus.command(no_args_is_help=True)
+def scan(
+    where: Annotated[
+        str, typer.Argument(metavar="WHERE", help="A folder, s3://bucket/prefix/, the address of a list, or one file.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="CATALOG", help="Folder of the catalogue.")],
+    executor: options.Executor = "here",
+    shard: options.Shard = "",
+    at_once: Annotated[
+        int, typer.Option("--at-once", min=1, help="Files that each worker has in hand; most of the time is waiting.")
+    ] = 16,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Looks at every h5ad file of a place by a few ranges of its bytes, and keeps what it holds.
+
+    The catalogue says of each file which cells, donors, tissues and genes it has, how deeply it was read, and where the
+    chunks of its counts lie. Public buckets need no credentials. Run it again to go on where it stopped, or to add what
+    is new; a file that cannot be read becomes a row with the reason.
+
+    \b
+    Example:
+      whycell corpus scan atlas/ -o catalog/
+      whycell corpus scan s3://bucket/prefix/ -o catalog/ --executor local:2
+      whycell corpus scan https://host/list.txt -o catalog/ --shard $SLURM_ARRAY_TASK_ID/64
+
+    From Python: whycell.jobs.scan.scan.
+    """
+    with working(quiet=quiet, debug=debug) as talk:
+        from whycell.jobs.scan import scan as job
+
+        told = job(where, output, executor=executor, shard=shard, at_once=at_once, talk=talk)
+        if json:
+            print_json({"output": str(output), **told})
+        else:
+            talk.note(
+                f"{told['files']:,} files, {told['new']:,} of them new, {told['cells']:,} cells; "
+                f"{told['unreadable']:,} could not be read."
+            )
+            print(output)
+
+
+corpus.command(no_args_is_help=True)(gather)
