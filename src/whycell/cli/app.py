@@ -9,6 +9,7 @@ import typer
 from whycell.cli.annotate import annotate
 from whycell.cli.audit import audit
 from whycell.cli.compare import compare
+from whycell.cli.corpus import corpus
 from whycell.cli.doctor import doctor
 from whycell.cli.evaluate import evaluate
 from whycell.cli.explain import explain
