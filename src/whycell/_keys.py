@@ -74,6 +74,10 @@ class ObsKeys:
         return f"{self.key}_flag"
 
     @property
+    def disagreement(self) -> str:
+        return f"{self.key}_disagreement"
+
+    @property
     def cluster_call(self) -> str:
         return f"{self.key}_cluster"
 
@@ -97,6 +101,14 @@ class ObsKeys:
     def contributions(self) -> str:
         return f"{self.key}_contributions"
 
+    @property
+    def agop(self) -> str:
+        return f"{self.key}_agop"
+
+    @property
+    def features(self) -> str:
+        return f"{self.key}_features"
+
     def explained(self) -> tuple[str, str]:
         """The columns that an explanation writes."""
         return self.rationale, self.marker_gene_evidence
@@ -114,6 +126,7 @@ class ObsKeys:
             self.runner_up,
             self.novelty,
             self.flag,
+            self.disagreement,
             self.cluster_call,
             self.cluster_confidence,
         )

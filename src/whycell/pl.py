@@ -20,6 +20,8 @@ __all__ = [
     "confusion",
     "contribution_map",
     "contributions",
+    "gene_matrix",
+    "gene_network",
     "reliability",
     "risk_coverage",
     "type_genes",
@@ -226,6 +228,67 @@ def type_genes(adata: AnnData, *, key: str = DEFAULT_KEY, top: int = 3) -> Figur
     genes = list(dict.fromkeys(strongest.ravel().tolist()))
     types = [str(name) for name in adata.uns[ObsKeys(key).explanation]["types"]]
     return reasons.type_genes(types, _symbols(adata)[genes], mean[:, genes])
+
+
+def gene_matrix(adata: AnnData, of_type: str, *, key: str = DEFAULT_KEY, genes: int = 25) -> Figure:
+    """Draw the matrix of genes by genes that a type is decided along, as a heat map.
+
+    Parameters
+    ----------
+    adata
+        Cells that :func:`whycell.tl.features` was run on.
+    of_type
+        Name of the type.
+    key
+        The ``key_added`` of that run.
+    genes
+        Genes of highest score that are shown.
+    """
+    from whycell.reports import feature_figures
+
+    names, values = _agop_of(adata, of_type, key, genes)
+    return feature_figures.gene_matrix(names, values, title=of_type)
+
+
+def gene_network(adata: AnnData, of_type: str, *, key: str = DEFAULT_KEY, genes: int = 25, edges: int = 60) -> Figure:
+    """Draw the genes that a type is decided along as a network: joined where the model reads them together.
+
+    Parameters
+    ----------
+    adata
+        Cells that :func:`whycell.tl.features` was run on.
+    of_type
+        Name of the type.
+    key
+        The ``key_added`` of that run.
+    genes
+        Genes of highest score that are shown.
+    edges
+        Strongest joins that are drawn.
+    """
+    from whycell.reports import feature_figures
+
+    names, values = _agop_of(adata, of_type, key, genes)
+    return feature_figures.gene_network(names, values, title=of_type, edges=edges)
+
+
+def _agop_of(adata: AnnData, of_type: str, key: str, genes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Symbols and matrix of the genes of highest score of a type."""
+    import numpy as np
+
+    from whycell.errors import UsageError
+
+    prefix = f"{ObsKeys(key).agop}:"
+    name = prefix + of_type.replace("/", "|")
+    if name not in adata.varp:
+        held = [each.removeprefix(prefix) for each in adata.varp if each.startswith(prefix)]
+        msg = f"varp has no features of {of_type!r}, only of {_list(held)}; run whycell.tl.features first"
+        raise UsageError(msg)
+    matrix = adata.varp[name].tocsr()
+    score = matrix.diagonal()
+    at = np.argsort(-score, kind="stable")[:genes]
+    at = at[score[at] > 0]
+    return _symbols(adata)[at], matrix[at][:, at].toarray()
 
 
 def _contributions(adata: AnnData, key: str, room: str) -> Any:

@@ -10,9 +10,9 @@ from whycell._keys import DEFAULT_KEY
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from whycell.results import Audit, ExampleEvidence, Explanation
+    from whycell.results import Audit, ExampleEvidence, Explanation, TypeFeatures
 
-__all__ = ["annotate", "audit", "explain", "explain_examples"]
+__all__ = ["annotate", "audit", "explain", "explain_examples", "features"]
 
 
 def annotate(
@@ -344,4 +344,83 @@ def explain_examples(
         top=top,
         seed=seed,
         threads=threads,
+    )
+
+
+def features(
+    adata: AnnData,
+    *,
+    model: str | Path | None = None,
+    key_added: str = DEFAULT_KEY,
+    of_type: str | None = None,
+    top: int = 50,
+    donor: str | None = None,
+    gene_vectors: str | Path | None = None,
+    seed: int = 0,
+    threads: int = 0,
+    force: bool = False,
+) -> TypeFeatures:
+    """Say along which genes, and which combinations of them, the model that typed ``adata`` decides every type.
+
+    The same as ``whycell features`` on a file.
+
+    Parameters
+    ----------
+    adata
+        Cells that :func:`annotate` has typed.
+    model
+        Folder of a trained model, or the name of a built-in one; ``None`` is the one recorded in ``adata.uns``.
+    key_added
+        The ``key_added`` of that run; also the first part of the names written.
+    of_type
+        Only this type, by name or id, and those below it.
+    top
+        Genes kept of every type.
+    donor
+        Column of ``obs`` with donors, over which errors are reckoned; looked for where ``None``.
+    gene_vectors
+        What ``whycell genes embed`` wrote: programs are then also named by the nearest gene texts.
+    seed
+        Of the halves of donors that stability is reckoned by.
+    threads
+        Processor cores to use; 0 means all.
+    force
+        Overwrite what an earlier run with the same ``key_added`` wrote.
+
+    Returns
+    -------
+    TypeFeatures
+        ``.frame()`` a row a type and gene, ``.programs``, ``.matrix(t, genes)`` exact for any genes. Also writes into
+        ``adata`` (K stands for ``key_added``):
+
+    ``varp[K_agop]``, ``varp[K_agop:TYPE]``
+        Sparse genes x genes: of each type, on its ``top`` genes; and the mean over types, each brought to trace one.
+    ``varm[K_agop]``
+        (n_genes, n_types) score of every gene, float32, in the order of ``uns[K_features]["types"]``.
+    ``uns[K_features]``
+        Where it came from, and the cut.
+
+    Raises
+    ------
+    whycell.errors.ModelError
+        The model is not to be found.
+    whycell.errors.UsageError
+        There is no such type, or too few of its cells.
+    whycell.errors.OutputError
+        The entries are there already and ``force`` is false.
+    """
+    from whycell.jobs.features import features as job
+
+    return job(
+        adata,
+        model=None if model is None else str(model),
+        key=key_added,
+        of_type=of_type,
+        inplace=True,
+        top=top,
+        donor=donor,
+        gene_vectors=gene_vectors,
+        seed=seed,
+        threads=threads,
+        force=force,
     )

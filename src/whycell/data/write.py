@@ -36,10 +36,12 @@ def write_annotation(
     uns: tuple[str, Mapping[str, Any]] | None = None,
     layers: Mapping[str, sparse.csr_matrix] | None = None,
     varm: Mapping[str, np.ndarray] | None = None,
+    varp: Mapping[str, sparse.csr_matrix] | None = None,
     force: bool = False,
     inplace: bool = False,
 ) -> None:
-    """Write the input with columns added to obs, one entry added to uns, and, where given, layers and arrays in varm.
+    """Write the input with columns added to obs, one entry added to uns, and, where given, layers and arrays in
+    varm and varp.
 
     Parameters
     ----------
@@ -55,6 +57,8 @@ def write_annotation(
         By name, (n_cells, n_genes of X) sparse.
     varm
         By name, (n_genes of X, k).
+    varp
+        By name, (n_genes of X, n_genes of X) sparse.
     force
         Replace an existing output, columns, layers and uns entry.
     inplace
@@ -69,7 +73,7 @@ def write_annotation(
     """
     names = [str(name) for name in columns.columns]
     key = None if uns is None else uns[0]
-    arrays = {"layers": layers or {}, "varm": varm or {}}
+    arrays = {"layers": layers or {}, "varm": varm or {}, "varp": varp or {}}
     check_output(cells, output, names, uns_key=key, layers=tuple(arrays["layers"]), force=force, inplace=inplace)
     _check_columns(cells, columns)
     _check_arrays(cells, arrays)
@@ -260,14 +264,14 @@ def _check_arrays(cells: Cells, arrays: Mapping[str, Mapping[str, Any]]) -> None
                 f"The layer {name!r} has shape {array.shape}; {cells.name} has {cells.n_cells} cells, {n_genes} genes."
             )
             raise UsageError(msg)
-    for name, array in arrays["varm"].items():
-        if len(array) != n_genes:
-            msg = f"The array {name!r} for varm has {len(array)} rows; X of {cells.name} has {n_genes} genes."
+    for name, array in (*arrays["varm"].items(), *arrays["varp"].items()):
+        if array.shape[0] != n_genes:
+            msg = f"The array {name!r} has {array.shape[0]} rows; X of {cells.name} has {n_genes} genes."
             raise UsageError(msg)
 
 
 def _append_arrays(path: Path, arrays: Mapping[str, Mapping[str, Any]]) -> None:
-    """Add layers and arrays in varm, in place, as anndata writes them; existing ones of these names are replaced."""
+    """Add layers and arrays in varm and varp, as anndata writes them; existing ones of these names are replaced."""
     import anndata  # takes longer to import than most files to write
 
     if path.is_dir():

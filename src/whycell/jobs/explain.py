@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from whycell._keys import DEFAULT_KEY, UNKNOWN, ObsKeys
+from whycell._keys import DEFAULT_KEY, ObsKeys
 from whycell.compute import Talk
 from whycell.data.cells import Cells, check_output, open_cells, write_annotation
 from whycell.data.doctor import Diagnosis, examine
 from whycell.data.whole import check_free, write_whole
-from whycell.errors import GroupError, UsageError
+from whycell.errors import UsageError
 from whycell.jobs.explain_arrays import contribution_arrays
 from whycell.jobs.explain_checks import Checked
 from whycell.jobs.explain_model import model_of
@@ -26,10 +26,10 @@ from whycell.jobs.explain_stream import Asked
 from whycell.jobs.explain_targets import AGAINST, RUNNER_UP, find_node
 from whycell.jobs.explain_text import evidence_of, rationales
 from whycell.jobs.likeness import columns_for
+from whycell.jobs.named import Donors, donors_of, symbols_of
 from whycell.jobs.overview import cell_map
 from whycell.jobs.record import write_run
 from whycell.jobs.teachers import Opened, teachers
-from whycell.knowledge.genes import symbol_of
 from whycell.knowledge.markers import markers_of, read_markers
 from whycell.knowledge.terms import Ontology
 from whycell.models.examples import load_examples
@@ -42,8 +42,6 @@ __all__ = ["DEFAULT_METHOD", "DEFAULT_REFERENCE", "explain"]
 
 #: Chosen on the training donors of ``bench/deletion.py``.
 DEFAULT_METHOD, DEFAULT_REFERENCE = "rescale", "against"
-_DONOR_COLUMNS = ("donor_id", "donor")
-_SYMBOL_COLUMNS = ("feature_name", "gene_symbols", "gene_symbol", "symbol", "gene_name", "gene_names")
 _BULKY = ("model_genes", "space", "numbers", "label_map", "other_genes")
 
 
@@ -147,7 +145,7 @@ def explain(
         diagnosis = examine(cells, model_genes=list(answerer.genes), species=about.get("species", "human"))
         diagnosis.raise_if_unusable()
         columns = columns_for(cells, diagnosis, answerer)
-        donors = _donors(cells, donor)
+        donors = donors_of(cells, donor)
         pipeline = Pipeline.of(answerer, columns)
         asked = Asked(
             answerer=answerer,
@@ -174,7 +172,7 @@ def explain(
             found,
             asked,
             donors,
-            symbols=_symbols(asked, cells, str(diagnosis.where)),
+            symbols=symbols_of(asked.pipeline.genes, asked.columns, cells=cells, where=str(diagnosis.where)),
             markers=known,
             checked=tested,
             provenance=_provenance(cells, diagnosis, asked, about, folder, key=key, seed=seed),
@@ -229,27 +227,6 @@ def explain(
                 },
             )
     return result
-
-
-@dataclass(frozen=True)
-class _Donors:
-    """The donor of every cell: codes (n_cells,), their names, and the column."""
-
-    codes: np.ndarray
-    names: np.ndarray
-    column: str | None
-
-
-def _donors(cells: Cells, column: str | None) -> _Donors:
-    column = column or next((c for c in _DONOR_COLUMNS if c in cells.obs_columns), None)
-    if column is None:
-        return _Donors(np.zeros(cells.n_cells, dtype=np.int64), np.empty(0, dtype=object), None)
-    if column not in cells.obs_columns:
-        msg = f"{cells.name} has no column {column!r} in obs; it has: {', '.join(cells.obs_columns) or 'none'}."
-        raise GroupError(msg)
-    values = cells.obs([column])[column].astype(object)
-    names, codes = np.unique(values.where(values.notna(), UNKNOWN).astype(str), return_inverse=True)
-    return _Donors(codes.astype(np.int64), names, column)
 
 
 def _check_asked(
@@ -314,19 +291,6 @@ def _provenance(
     }
 
 
-def _symbols(asked: Asked, cells: Cells, where: str) -> np.ndarray:
-    """(g,) names of the model's genes: approved symbols; where our table has none for an id, the file's own."""
-    ids = asked.pipeline.genes.astype(str)
-    symbols = np.array(symbol_of(ids.tolist()), dtype=object)
-    bare = symbols == ids
-    var = cells.var(where)
-    column = next((c for c in _SYMBOL_COLUMNS if c in var.columns), None)
-    if column is not None and bare.any():
-        of_gene = {int(g): str(name) for g, name in zip(asked.columns, var[column], strict=True) if g >= 0}
-        symbols[bare] = [of_gene.get(g) or symbols[g] for g in np.flatnonzero(bare).tolist()]
-    return symbols
-
-
 def _known_markers(found: Found, space: LeafSpace, own: Path | None, *, release: str) -> pd.DataFrame:
     """Markers of the types called: the ontology's, and those of the user's file for the type or one above it."""
     ontology = Ontology.load(release)
@@ -344,7 +308,7 @@ def _known_markers(found: Found, space: LeafSpace, own: Path | None, *, release:
 def _result(
     found: Found,
     asked: Asked,
-    donors: _Donors,
+    donors: Donors,
     *,
     symbols: np.ndarray,
     markers: pd.DataFrame,

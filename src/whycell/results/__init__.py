@@ -7,7 +7,7 @@ from whycell.results.answers import Annotation, Evaluation, Finding, TreeNode
 from whycell.results.audit import Audit
 from whycell.results.examples import ExampleEvidence, Teaching
 from whycell.results.explanation import Explanation, TopGenes, TypeGenes
-from whycell.results.features import Agop, Ansatz, Importance
+from whycell.results.features import Agop, Ansatz, Importance, TypeFeatures
 from whycell.results.groups import Groups
 
 __all__ = [
@@ -24,5 +24,6 @@ __all__ = [
     "Teaching",
     "TopGenes",
     "TreeNode",
+    "TypeFeatures",
     "TypeGenes",
 ]

@@ -10,7 +10,7 @@ import pandas as pd
 
 from whycell.errors import UsageError
 
-__all__ = ["Agop", "Ansatz", "Importance"]
+__all__ = ["Agop", "Ansatz", "Importance", "TypeFeatures"]
 
 
 @dataclass(frozen=True)
@@ -170,3 +170,99 @@ class Ansatz:
         kept = self.table[(self.table["power"] == power) & ~self.table["trivial"]]
         wide = kept.pivot_table(index="layer", columns="state", values=measure, sort=False)
         return wide.reindex(columns=[s for s in ("trained", "initial", "random labels") if s in wide])
+
+
+@dataclass(frozen=True)
+class TypeFeatures:
+    """Along which genes a typer decides each type: a gene x gene matrix a type, kept in its few directions.
+
+    ``M_t = S D A_t D' S`` with D the model's directions, S the spread of every gene among the cells, and A_t the mean
+    outer product of the slopes of the log-odds of type t over its cells: squared log-odds per standard deviation of
+    each of two genes.
+
+    Parameters
+    ----------
+    types
+        One row a type: ``type, term_id, cells, donors, total`` (trace of M_t), ``participation`` (directions that share
+        it as if evenly), ``kept`` (share of the trace on the ``top`` genes).
+    genes
+        One row a gene of the model: ``id, symbol, measured, deviation`` (S).
+    directions
+        (g, d) float32 D, zeros where not measured.
+    inner
+        (n_types, d, d) A_t.
+    slopes
+        (n_types, d) mean slope by coordinate: which way the genes pull.
+    standard_error
+        (n_types, g) of the scores, by jackknife over donors with the model held fixed; NaN below two donors.
+    stability
+        One row a type and number of directions: ``type, directions, angle, angle_90, chance``, as ``Importance``'s.
+    programs
+        One row a type, program and side: ``type`` and the columns of ``patterns.gene_programs``.
+    top
+        Genes kept of every type where matrices are written out.
+    card, provenance
+        The model's card, and plain values on how this was made.
+    """
+
+    types: pd.DataFrame
+    genes: pd.DataFrame
+    directions: np.ndarray
+    inner: np.ndarray
+    slopes: np.ndarray
+    standard_error: np.ndarray
+    stability: pd.DataFrame
+    programs: pd.DataFrame
+    top: int
+    card: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def diagonal(self) -> np.ndarray:
+        """(n_types, g) diagonals of the matrices."""
+        wide = self._spread() * self.directions.astype(np.float64)
+        return (
+            np.stack([((wide @ inner) * wide).sum(axis=1) for inner in self.inner])
+            if len(self.inner)
+            else (np.zeros((0, len(wide))))
+        )
+
+    def scores(self) -> np.ndarray:
+        """(n_types, g) share of each gene in the trace."""
+        diagonal = np.maximum(self.diagonal(), 0)
+        return np.asarray(diagonal / np.maximum(diagonal.sum(axis=1, keepdims=True), 1e-300))
+
+    def pulls(self) -> np.ndarray:
+        """(n_types, g) mean change of the type's log-odds by one standard deviation more of each gene."""
+        return np.asarray((self._spread() * self.directions.astype(np.float64) @ self.slopes.T).T)
+
+    def matrix(self, t: int, genes: np.ndarray) -> np.ndarray:
+        """(m, m) part of the matrix of type ``t`` on some genes (positions), exact."""
+        wide = (self._spread() * self.directions.astype(np.float64))[genes]
+        return np.asarray(wide @ self.inner[t] @ wide.T)
+
+    def top_genes(self, t: int) -> np.ndarray:
+        """Positions of the ``top`` genes of type ``t`` by score, strongest first."""
+        score = self.scores()[t]
+        order = np.argsort(-score, kind="stable")[: self.top]
+        return order[score[order] > 0]
+
+    def frame(self, *, top: int | None = None) -> pd.DataFrame:
+        """One row a type and gene: ``type, term_id, rank, gene, gene_id, score, standard_error, pull``.
+
+        Parameters
+        ----------
+        top
+            Genes of every type; those kept where ``None``.
+        """
+        score, pull = self.scores(), self.pulls()
+        rows = []
+        for t, (name, term_id) in enumerate(zip(self.types["type"], self.types["term_id"], strict=True)):
+            for rank, g in enumerate(self.top_genes(t)[:top], start=1):
+                gene = (self.genes["symbol"].iat[g], self.genes["id"].iat[g])
+                numbers = (float(score[t, g]), float(self.standard_error[t, g]), float(pull[t, g]))
+                rows.append((name, term_id, rank, *gene, *numbers))
+        columns = ["type", "term_id", "rank", "gene", "gene_id", "score", "standard_error", "pull"]
+        return pd.DataFrame(rows, columns=columns)
+
+    def _spread(self) -> np.ndarray:
+        return self.genes["deviation"].to_numpy(dtype=np.float64)[:, None]
