@@ -105,10 +105,24 @@ class RemoteFile:
         except _NoRangesError:
             self._whole, about = self._all_of_it()
             head = self._whole[:HEAD]
+        except FormatError:
+            if self._is_empty():
+                msg = f"{self.name} is empty (0 bytes); copy it again."
+                raise FormatError(msg) from None
+            raise
         found_etag, found_size = _identity(about), int(about["size"])
         self._check_same(found_etag, found_size)
         self.etag, self.size = found_etag, found_size
         return head
+
+    def _is_empty(self) -> bool:
+        """Of nothing no range can be asked, and every server says so in words of its own."""
+        import obstore
+
+        try:
+            return int(obstore.head(self._store, self._path)["size"]) == 0
+        except Exception:  # then the first error tells more
+            return False
 
     def read(self, offset: int, size: int) -> bytes:
         """The ``size`` bytes from ``offset`` on; `FormatError` where there are fewer or where they do not come."""
@@ -323,4 +337,4 @@ def _worth_another_try(error: Exception) -> bool:
     status = _STATUS.search(str(error))
     if status:
         return int(status[1]) >= 500 or int(status[1]) in _WORTH_WAITING
-    return isinstance(error, GenericError)
+    return isinstance(error, GenericError) and "range was invalid" not in str(error)
