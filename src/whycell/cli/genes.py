@@ -9,8 +9,9 @@ import typer
 
 from whycell.cli import options
 from whycell.cli.manners import print_json, print_table, working
+from whycell.errors import UsageError
 
-__all__ = ["PrecisionName", "build", "cells", "coverage", "describe", "embed", "genes"]
+__all__ = ["PrecisionName", "build", "cells", "coverage", "describe", "embed", "genes", "sweep", "views"]
 
 genes = typer.Typer(
     name="genes",
@@ -303,6 +304,149 @@ def cells(
         else:
             talk.note(f"{made['cells']:,} cells, {made['dims']} dimensions, {made['coverage']:.3f} of their counts.")
             print(output)
+
+
+@genes.command(no_args_is_help=True)
+def sweep(
+    references: Annotated[list[Path], typer.Argument(metavar="REF...", help="Labelled cells.")],
+    label: options.Label,
+    gene_vectors: Annotated[
+        str, typer.Option("--gene-vectors", metavar="FILE|URL", help="Vectors that genes embed wrote.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where tables and page go.")],
+    group: options.Group = None,
+    study: options.Study = None,
+    label_map: options.LabelMapFile = None,
+    facets: Annotated[
+        str, typer.Option("--facets", metavar="NAME,NAME", help="Kinds of text to use; all unless given.")
+    ] = "",
+    dims: Annotated[
+        str, typer.Option("--dims", metavar="N,N", help="Dimensions to try; doublings from 16 unless given.")
+    ] = "",
+    draws: Annotated[int, typer.Option("--draws", min=1, help="Draws of each control.")] = 2,
+    most_cells: Annotated[int, typer.Option("--most-cells", min=10, help="Cells to take, at random.")] = 20_000,
+    seed: options.Seed = 0,
+    threads: options.Threads = 0,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    force: options.Force = False,
+    debug: options.Debug = False,
+) -> None:
+    """Scores typing by texts against the number of dimensions, on your own cells, with donors held out.
+
+    Beside it: vectors cut short and projected, the same texts dealt out to other genes, random vectors of the same
+    spectrum, and expression itself. The gap to the controls is what the texts contribute. Where a kind of text names
+    cell types, scores with and without it stand side by side.
+
+    \b
+    Example:
+      whycell genes sweep ref.h5ad --label cell_type --donor donor --gene-vectors vectors.parquet -o sweep/
+
+    From Python: whycell.jobs.sweep.sweep.
+    """
+    with working(quiet=quiet, debug=debug) as talk:
+        from whycell.jobs.sweep import sweep as job
+
+        found = job(
+            references,
+            output,
+            label=label,
+            gene_vectors=gene_vectors,
+            donor=group,
+            study=study,
+            facets=_split(facets),
+            dims=_numbers(dims),
+            draws=draws,
+            label_map=label_map,
+            most_cells=most_cells,
+            seed=seed,
+            threads=threads,
+            force=force,
+            talk=talk,
+        )
+        if json:
+            print_json(vars(found))
+            return
+        for sentence in (found.split, *found.warnings):
+            talk.note(sentence)
+        print_table(found.scores)
+        print("# what texts contribute")
+        print_table(found.gaps)
+        if len(found.facets):
+            print("# facets that name cell types")
+            print_table(found.facets)
+
+
+@genes.command(no_args_is_help=True)
+def views(
+    references: Annotated[list[Path], typer.Argument(metavar="REF...", help="Labelled cells.")],
+    label: options.Label,
+    gene_vectors: Annotated[
+        str, typer.Option("--gene-vectors", metavar="FILE|URL", help="Vectors that genes embed wrote.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where tables and page go.")],
+    group: options.Group = None,
+    label_map: options.LabelMapFile = None,
+    facets: Annotated[
+        str, typer.Option("--facets", metavar="NAME,NAME", help="Kinds of text to use; all unless given.")
+    ] = "",
+    obsm: Annotated[
+        str, typer.Option("--obsm", metavar="KEY,KEY", help="Embeddings in the file to draw too: X_scVI,X_scGPT.")
+    ] = "",
+    sentences: Annotated[
+        bool, typer.Option("--sentences", help="Also every cell as a sentence of its genes (GenePT-s).")
+    ] = False,
+    most_cells: Annotated[int, typer.Option("--most-cells", min=10, help="Cells to take, at random.")] = 10_000,
+    seed: options.Seed = 0,
+    threads: options.Threads = 0,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    force: options.Force = False,
+    debug: options.Debug = False,
+) -> None:
+    """Draws the same cells by several representations, with numbers beside the maps.
+
+    Expression, sums of text vectors, both controls, and embeddings that the file holds: how well each groups the types
+    (ARI, AMI, silhouette), and how well it mixes the donors.
+
+    \b
+    Example:
+      whycell genes views ref.h5ad --label cell_type --donor donor --gene-vectors vectors.parquet -o views/
+      whycell genes views ref.h5ad --label cell_type --gene-vectors vectors.parquet --obsm X_scVI -o views/
+
+    From Python: whycell.jobs.views.views.
+    """
+    with working(quiet=quiet, debug=debug) as talk:
+        from whycell.jobs.views import views as job
+
+        found = job(
+            references,
+            output,
+            label=label,
+            gene_vectors=gene_vectors,
+            donor=group,
+            facets=_split(facets),
+            obsm=_split(obsm),
+            sentences=sentences,
+            label_map=label_map,
+            most_cells=most_cells,
+            seed=seed,
+            threads=threads,
+            force=force,
+            talk=talk,
+        )
+        if json:
+            print_json({"output": str(output), "numbers": found.numbers})
+        else:
+            print_table(found.numbers)
+
+
+def _numbers(names: str) -> list[int]:
+    try:
+        return [int(name) for name in _split(names)]
+    except ValueError:
+        msg = f"{names!r} are not numbers of dimensions; write them as 16,64,256."
+        raise UsageError(msg) from None
 
 
 def _split(names: str) -> list[str]:

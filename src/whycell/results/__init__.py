@@ -9,21 +9,27 @@ from whycell.results.examples import ExampleEvidence, Teaching
 from whycell.results.explanation import Explanation, TopGenes, TypeGenes
 from whycell.results.features import Agop, Ansatz, Importance, TypeFeatures
 from whycell.results.groups import Groups
+from whycell.results.lookup import CellLookup, Lookup
+from whycell.results.representation import Sweep, Views
 
 __all__ = [
     "Agop",
     "Annotation",
     "Ansatz",
     "Audit",
+    "CellLookup",
     "Evaluation",
     "ExampleEvidence",
     "Explanation",
     "Finding",
     "Groups",
     "Importance",
+    "Lookup",
+    "Sweep",
     "Teaching",
     "TopGenes",
     "TreeNode",
     "TypeFeatures",
     "TypeGenes",
+    "Views",
 ]
