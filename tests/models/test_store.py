@@ -89,7 +89,7 @@ def _text(text: str) -> Any:
         (_remove("about.json"), "model is not a saved model: it has no about.json"),
         (_edit(seed=7), "about.json was edited after it was written"),
         (_edit(held_out={"accuracy": 1.0}), "about.json was edited"),
-        (_edit(format=store.FORMAT + 1), rf"has format {store.FORMAT + 1}, this whycell reads format {store.FORMAT}"),
+        (_edit(format=store.POOLED + 1), rf"has format {store.POOLED + 1}, this whycell reads formats {store.FORMAT}"),
         (_edit(kind="scikit-learn"), "not written by whycell"),
         (_text("[1, 2]"), "not written by whycell"),
         (_text('{"kind": "whycell.CellTyper", "format": 1}'), "edited"),

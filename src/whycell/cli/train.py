@@ -1,5 +1,6 @@
 """``whycell train``: learn cell types from typed reference files."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,16 @@ import typer
 from whycell.cli import options
 from whycell.cli.manners import print_json, working
 
-__all__ = ["train"]
+__all__ = ["RepresentationName", "train"]
+
+
+class RepresentationName(StrEnum):
+    """What a model sees of a cell."""
+
+    expression = "expression"
+    genept_w = "genept-w"
+    genept_s = "genept-s"
+    ensemble = "ensemble"
 
 
 def train(
@@ -32,6 +42,21 @@ def train(
         Path | None,
         typer.Option("--drop", metavar="TSV", help="Table that audit wrote: cells marked drop are left out."),
     ] = None,
+    representation: Annotated[
+        RepresentationName,
+        typer.Option("--representation", help="What the model sees of a cell: its genes, texts on them, or both."),
+    ] = RepresentationName.expression,
+    gene_vectors: Annotated[
+        str | None,
+        typer.Option("--gene-vectors", metavar="PARQUET", help="Vectors that genes embed wrote: file or address."),
+    ] = None,
+    view: Annotated[
+        list[str] | None,
+        typer.Option("--view", metavar="NAME", help="A further view to pool: genept-s, or obsm:KEY."),
+    ] = None,
+    text_encoder: Annotated[
+        str, typer.Option("--text-encoder", metavar="minilm|FOLDER", help="What reads the sentences of genept-s.")
+    ] = "minilm",
     examples: Annotated[
         bool,
         typer.Option("--examples/--no-examples", help="Keep training cells in the model, for explain --lens examples."),
@@ -56,6 +81,8 @@ def train(
       whycell train a.h5ad b.h5ad --label cell_type --label-map map.tsv -o model/
       whycell train ref.h5ad --label cell_type --donor donor_id --tested results/ -o model/
       whycell train ref.h5ad --label cell_type --donor donor_id --drop audit.tsv -o model/
+      whycell train ref.h5ad --label cell_type --representation ensemble --gene-vectors vectors.parquet -o model/
+      whycell train ref.h5ad --label cell_type --representation ensemble --view obsm:X_scGPT -o model/
 
     From Python: whycell.CellTyper.
     """
@@ -73,6 +100,10 @@ def train(
             description=description,
             tested=tuple(tested or ()),
             drop=drop,
+            representation=representation.value,
+            gene_vectors=gene_vectors,
+            views=tuple(view or ()),
+            text_encoder=text_encoder,
             **({} if examples else {"examples": 0}),
             seed=seed,
             threads=threads,

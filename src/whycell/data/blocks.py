@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,6 +114,38 @@ class Cells(ABC):
 
     @abstractmethod
     def _reader(self, where: str) -> RowReader: ...
+
+    @property
+    def obsm_widths(self) -> dict[str, int]:
+        """Numbers a cell of each embedding in obsm that is a plain matrix."""
+        return {
+            key: int(values.shape[1])
+            for key, values in self._obsm().items()
+            if len(values.shape) == 2 and values.dtype.kind in "fiu"
+        }
+
+    def obsm(self, key: str, *, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Rows of one embedding; only they are read.
+
+        Parameters
+        ----------
+        key
+            One of `obsm_widths`; others raise `UsageError`.
+        start, stop
+            First cell, and the one after the last; ``None`` is the end.
+
+        Returns
+        -------
+        (stop - start, width) float32
+        """
+        if key not in self.obsm_widths:
+            msg = f"{self.name} has no obsm[{key!r}] of numbers; it has {', '.join(self.obsm_widths) or 'none'}."
+            raise UsageError(msg)
+        return np.asarray(self._obsm()[key][start : self.n_cells if stop is None else stop], dtype=np.float32)
+
+    def _obsm(self) -> Mapping[str, Any]:
+        """What slices like a matrix, by key; inputs that cannot hold embeddings have none."""
+        return {}
 
     def blocks(self, where: str = "X", *, rows: int = 4096, threads: int = 0) -> Iterator[Block]:
         """All rows of a matrix in order, decoded ahead on other threads; memory does not grow with the file.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -228,6 +228,15 @@ class H5ad(Cells):
         with reading(self._path):
             entries = self._file.get("uns")
             return default if entries is None or key not in entries else read_value(entries[key])
+
+    def obsm(self, key: str, *, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Rows of one embedding; see `Cells.obsm`."""
+        with reading(self._path):
+            return super().obsm(key, start=start, stop=stop)
+
+    def _obsm(self) -> Mapping[str, Any]:
+        stored = self._file.get("obsm")
+        return {} if not is_group(stored) else {key: value for key, value in stored.items() if not is_group(value)}
 
     def fingerprint(self) -> str:
         """``"sha256:..."`` of the bytes of the file."""

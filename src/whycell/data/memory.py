@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,10 @@ class InMemory(Cells):
     def uns(self, key: str, *, default: Any = None) -> Any:
         """One entry of uns; ``default`` where it is absent."""
         return self.adata.uns.get(key, default)
+
+    def _obsm(self) -> Mapping[str, Any]:
+        held = {str(key): value for key, value in self.adata.obsm.items() if not sparse.issparse(value)}
+        return {k: v.to_numpy() if isinstance(v, pd.DataFrame) else v for k, v in held.items() if hasattr(v, "shape")}
 
     def fingerprint(self) -> str:
         """``"sha256:..."`` of the shapes, names and values of its matrices."""

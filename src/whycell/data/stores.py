@@ -107,6 +107,10 @@ class Zarr(Cells):
         entries: Any = self._root.get("uns", {})
         return self._element(entries, key) if key in entries else default
 
+    def _obsm(self) -> Mapping[str, Any]:
+        stored: Any = self._root.get("obsm", {})
+        return {key: stored[key] for key in sorted(stored) if not is_group(stored[key])}
+
     def fingerprint(self) -> str:
         """``"sha256:..."`` of the names and bytes of all files of the store."""
         return self._fingerprint

@@ -95,12 +95,16 @@ def annotate(
     answerer, about = load(folder)
     with open_cells(query) as cells:
         keys = ObsKeys(key)
-        wanted = [name for name in keys.all() if cluster or "_cluster" not in name]
+        unwritten = set() if cluster else {keys.cluster_call, keys.cluster_confidence}
+        unwritten |= set() if answerer.pool is not None else {keys.disagreement}
+        wanted = [name for name in keys.all() if name not in unwritten]
         check_output(cells, output, wanted, inplace=inplace, force=force, uns_key=key)
         check_free(report, tsv, probabilities, force=force)
         diagnosis = examine(cells, model_genes=list(answerer.genes), species=about.get("species", "human"))
         diagnosis.raise_if_unusable()
         columns = columns_for(cells, diagnosis, answerer)
+        if answerer.pool is not None:
+            answerer.pool.check(cells.obsm_widths)
         clusters = _group_column(cells, cluster)
         donors = _group_column(cells, donor or next((c for c in _DONOR_COLUMNS if c in cells.obs_columns), None))
         rng = np.random.default_rng(seed)
@@ -140,7 +144,7 @@ def annotate(
             card={
                 k: v
                 for k, v in about.items()
-                if k not in ("model_genes", "space", "numbers", "label_map", "other_genes")
+                if k not in ("model_genes", "space", "numbers", "label_map", "other_genes", "pool")
             },
             provenance=provenance,
         )
@@ -197,6 +201,8 @@ def _obs_columns(calls: pd.DataFrame, keys: ObsKeys, *, clustered: bool) -> pd.D
         keys.novelty: calls["novelty"],
         keys.flag: calls["flag"],
     }
+    if "disagreement" in calls:
+        named[keys.disagreement] = calls["disagreement"]
     if clustered:
         named[keys.cluster_call] = calls["cluster_call"]
         named[keys.cluster_confidence] = calls["cluster_confidence"]

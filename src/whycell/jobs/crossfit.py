@@ -11,7 +11,7 @@ import pandas as pd
 from whycell.compute import Talk
 from whycell.data.splits import Fold, Split
 from whycell.errors import LabelError
-from whycell.jobs.fitting import fit_rows, search_inside
+from whycell.jobs.fitting import fit_rows, search_inside, vectors_for
 from whycell.jobs.specs import Spec, build
 from whycell.knowledge.labels import is_unknown_label
 from whycell.knowledge.terms import Ontology
@@ -154,8 +154,9 @@ def cross_fit(
             model = build(own, seed=seed, threads=threads, device=device)
             model = fit_rows(model, references, train, ontology=ontology)
             X = references.X[fold.test]
-            values, columns = model.predict_proba(X, genes=references.genes)
-            called = model.call_from(values) if isinstance(model, Baseline) else model.call(X, genes=references.genes)
+            asked = {"genes": references.genes, **vectors_for(model, references, fold.test)}
+            values, columns = model.predict_proba(X, **asked)
+            called = model.call_from(values) if isinstance(model, Baseline) else model.call(X, **asked)
             terms = np.array([class_term(str(c), references.label_ids.get(str(c), "")) for c in columns], dtype=object)
             frames.append(_frame(spec.name, references, fold, called.reset_index(drop=True), labels[train], tree))
             probabilities.append(FoldProbabilities(place[fold.test], np.asarray(values, dtype=np.float32), terms))

@@ -19,7 +19,7 @@ from whycell.jobs.given_calls import read_given
 from whycell.jobs.record import fingerprint_file, versions, write_run
 from whycell.jobs.results_folder import check_output, write_results, write_table
 from whycell.jobs.scoring import assemble, interval_groups
-from whycell.jobs.specs import specs_for
+from whycell.jobs.specs import obsm_keys_of, specs_for
 from whycell.knowledge.terms import Ontology
 from whycell.reports.evaluation import evaluation_page
 from whycell.results import Evaluation
@@ -112,6 +112,7 @@ def evaluate(
             donor=donor,
             study=study,
             label_map=Path(label_map) if label_map else None,
+            obsm=obsm_keys_of(specs),
             ontology=ontology,
             threads=threads,
             talk=talk,

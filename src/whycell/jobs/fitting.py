@@ -21,7 +21,7 @@ from whycell.models.backoff import class_term
 from whycell.models.loggers import open_logger
 from whycell.models.tune import search
 
-__all__ = ["SEARCH_METRICS", "fit_rows", "search_inside"]
+__all__ = ["SEARCH_METRICS", "fit_rows", "search_inside", "vectors_for"]
 
 
 def fit_rows(model: Any, references: Any, rows: np.ndarray, *, ontology: Ontology) -> Any:
@@ -40,7 +40,25 @@ def fit_rows(model: Any, references: Any, rows: np.ndarray, *, ontology: Ontolog
         ontology=ontology,
         label_ids=references.label_ids,
         measured=references.measured,
+        **vectors_for(model, references, rows),
     )
+
+
+def vectors_for(model: Any, references: Any, rows: np.ndarray) -> dict[str, Any]:
+    """What a model must be handed beside counts, for some rows: ``obsm`` for one that reads embeddings, else nothing.
+
+    Raises
+    ------
+    UsageError
+        The references were read without them.
+    """
+    keys = getattr(model, "obsm_keys", ())
+    held = getattr(references, "obsm", {})
+    absent = [key for key in keys if key not in held]
+    if absent:
+        msg = f"The model {model.name!r} reads obsm[{absent[0]!r}], which does not come with these cells."
+        raise UsageError(msg)
+    return {"obsm": {key: held[key][rows] for key in keys}} if keys else {}
 
 
 def search_inside(
@@ -73,7 +91,8 @@ def search_inside(
     def score(parameters: Mapping[str, Any], rows: np.ndarray, held_out: np.ndarray) -> float:
         trial = replace(spec, parameters={**spec.parameters, **parameters}, search={})
         model = fit_rows(build(trial, seed=seed, threads=threads, device=device), references, rows, ontology=ontology)
-        p, names = model.predict_proba(references.X[held_out], genes=references.genes)
+        more = vectors_for(model, references, held_out)
+        p, names = model.predict_proba(references.X[held_out], genes=references.genes, **more)
         classes = np.array([class_term(str(x), references.label_ids.get(str(x), "")) for x in names], dtype=object)
         return SEARCH_METRICS[metric](p, classes, terms[held_out])
 

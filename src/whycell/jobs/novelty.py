@@ -11,7 +11,7 @@ import pandas as pd
 from whycell.compute import Talk, n_threads
 from whycell.data.splits import By, Unknown, make_split
 from whycell.jobs.crossfit import tree_for, truth_terms
-from whycell.jobs.fitting import fit_rows
+from whycell.jobs.fitting import fit_rows, vectors_for
 from whycell.jobs.specs import build, specs_for
 from whycell.knowledge.labels import is_unknown_label
 from whycell.knowledge.terms import Ontology
@@ -81,7 +81,9 @@ def leave_types_out(
                         continue
                     model = build(spec, seed=seed, threads=n_threads(threads), device=device)
                     model = fit_rows(model, references, train, ontology=ontology)
-                    called = model.call(references.X[test], genes=references.genes)
+                    called = model.call(
+                        references.X[test], genes=references.genes, **vectors_for(model, references, test)
+                    )
                     frame = pd.DataFrame({"call_label": called["call"].astype(str), "call_id": called["call_term_id"]})
                     calls = tree.codes(truth_terms(frame.astype(str), "call"))
                     parts.append(

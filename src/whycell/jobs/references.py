@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from whycell.data.cells import Cells, open_cells
 from whycell.data.doctor import Diagnosis, examine
 from whycell.data.schema import primary_cells
 from whycell.data.values import to_linear
-from whycell.errors import GroupError, LabelError, UsageError
+from whycell.errors import DataError, GroupError, LabelError, UsageError
 from whycell.knowledge.labels import LabelMap, map_labels, read_label_map
 from whycell.knowledge.terms import Ontology
 
@@ -45,6 +45,8 @@ class References:
         ``{path: cells read from it}``.
     species
         ``"human"`` or ``"mouse"``.
+    obsm
+        (n_cells, width) float32 of each embedding asked for, by key.
     """
 
     X: sp.csr_matrix
@@ -55,6 +57,7 @@ class References:
     fingerprints: dict[str, str]
     n_cells: dict[str, int]
     species: str
+    obsm: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def label_ids(self) -> Mapping[str, str]:
@@ -81,6 +84,7 @@ def load_references(
     donor: str | None = None,
     study: str | None = None,
     label_map: Path | None = None,
+    obsm: Sequence[str] = (),
     ontology: Ontology | None = None,
     threads: int = 0,
     talk: Talk | None = None,
@@ -95,6 +99,8 @@ def load_references(
         Columns of obs. A file without the donor or study column, beside others that have it, counts as one.
     label_map
         TSV of label and Cell Ontology id.
+    obsm
+        Keys of embeddings that every file must hold, of one width.
     ontology
         Release to map to.
     threads
@@ -112,7 +118,7 @@ def load_references(
     talk, ontology = talk or Talk(), ontology or Ontology.load()
     names = _names(paths)
     parts = [
-        _read(path, name, label, donor, study, several=len(names) > 1, threads=threads, talk=talk)
+        _read(path, name, label, donor, study, obsm=obsm, several=len(names) > 1, threads=threads, talk=talk)
         for name, path in names.items()
     ]
     _check_groups(parts, donor=donor, study=study)
@@ -144,6 +150,7 @@ def load_references(
         fingerprints={part.shown: part.fingerprint for part in parts},
         n_cells={part.shown: len(part.obs) for part in parts},
         species=species.pop(),
+        obsm={key: _stacked(parts, key) for key in obsm},
     )
 
 
@@ -157,6 +164,7 @@ class _Part:
     species: str
     has_donor: bool
     has_study: bool
+    obsm: dict[str, np.ndarray]
 
     @property
     def shown(self) -> str:
@@ -198,7 +206,16 @@ def _examine(cells: Cells) -> Diagnosis:
 
 
 def _read(
-    path: Any, name: str, label: str, donor: str | None, study: str | None, *, several: bool, threads: int, talk: Talk
+    path: Any,
+    name: str,
+    label: str,
+    donor: str | None,
+    study: str | None,
+    *,
+    obsm: Sequence[str],
+    several: bool,
+    threads: int,
+    talk: Talk,
 ) -> _Part:
     with open_cells(path) as cells:
         diagnosis = _examine(cells)
@@ -223,8 +240,25 @@ def _read(
         values, genes = _values(cells, diagnosis, threads=threads, talk=talk)
         species = diagnosis.genes.species if diagnosis.genes is not None else "human"
         return _Part(
-            path, values, genes, frame, cells.fingerprint(), species, donor in raw.columns, study in raw.columns
+            path,
+            values,
+            genes,
+            frame,
+            cells.fingerprint(),
+            species,
+            donor in raw.columns,
+            study in raw.columns,
+            {key: cells.obsm(key) for key in obsm},
         )
+
+
+def _stacked(parts: Sequence[_Part], key: str) -> np.ndarray:
+    widths = {part.shown: part.obsm[key].shape[1] for part in parts}
+    if len(set(widths.values())) > 1:
+        told = ", ".join(f"{width} in {shown}" for shown, width in widths.items())
+        msg = f"obsm[{key!r}] has not one width in all references ({told}): embed them all with one model."
+        raise DataError(msg)
+    return np.concatenate([part.obsm[key] for part in parts])
 
 
 def _group(raw: pd.DataFrame, column: str | None, name: str) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 ::
 
-    model = "logistic"        # whycell, majority, logistic, knn, random_forest, lightgbm, celltypist, external
+    model = "logistic"        # a name in MODELS: whycell, logistic, knn, genept-w, ensemble, ...
     name = "logistic C=0.1"   # how the report calls it; the model's own name where absent
 
     [parameters]
@@ -11,6 +11,14 @@
     [search]                  # optional: choose parameters anew in every fold, on its training donors alone
     trials = 20
     space = { C = { low = 0.001, high = 10.0, log = true } }
+
+Texts on genes, and embeddings that the files bring along::
+
+    model = "ensemble"        # or genept-w, genept-s
+    [parameters]
+    gene_vectors = "vectors.parquet"
+    views = ["obsm:X_scGPT"]
+    head = "network"          # the typer's own; or logistic, knn, random_forest, lightgbm on the text's vectors
 """
 
 from __future__ import annotations
@@ -22,10 +30,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from whycell.data.fetch import local_copy
 from whycell.errors import UsageError
 from whycell.models.protocol import TypingModel
 
-__all__ = ["DEFAULT_SPECS", "MODELS", "SEARCH_KEYS", "Spec", "build", "read_spec", "specs_for"]
+__all__ = [
+    "DEFAULT_SPECS",
+    "MODELS",
+    "SEARCH_KEYS",
+    "TEXT_MODELS",
+    "Spec",
+    "build",
+    "obsm_keys_of",
+    "read_spec",
+    "specs_for",
+]
 
 #: Module and class of every model that a spec may name; imported only when asked for, since some are heavy or optional.
 MODELS: dict[str, tuple[str, str]] = {
@@ -35,9 +54,15 @@ MODELS: dict[str, tuple[str, str]] = {
     "knn": ("whycell.models.baselines", "KNearest"),
     "random_forest": ("whycell.models.forests", "RandomForest"),
     "lightgbm": ("whycell.models.forests", "LightGBM"),
+    "genept-w": ("whycell.models.gene_text", "GenePTW"),
+    "genept-s": ("whycell.models.gene_text", "GenePTS"),
+    "ensemble": ("whycell.models.ensemble", "Ensemble"),
     "celltypist": ("whycell.models.external", "CellTypist"),
     "external": ("whycell.models.external", "External"),
 }
+
+#: Those that read the texts on genes.
+TEXT_MODELS = ("genept-w", "genept-s", "ensemble")
 
 #: What a table ``[search]`` may hold.
 SEARCH_KEYS = frozenset({"folder", "inner_folds", "logger", "metric", "space", "storage", "trials"})
@@ -110,16 +135,50 @@ def specs_for(given: Sequence[Path | str | Spec]) -> tuple[Spec, ...]:
 
 def build(spec: Spec, *, seed: int = 0, threads: int = 1, device: str = "auto") -> TypingModel:
     """A fresh model of that spec. Raises :class:`UsageError` for a parameter that it does not take."""
-    module, name = MODELS[spec.model]
-    kind = getattr(importlib.import_module(module), name)
     common: dict[str, Any] = {"seed": seed, "threads": threads}
+    given = dict(spec.parameters)
+    if isinstance(given.get("gene_vectors"), str):
+        given["gene_vectors"] = local_copy(given["gene_vectors"])
     try:
         if spec.model == "whycell":
-            model: TypingModel = kind(**common, device=device, parameters=spec.parameters)
+            model: TypingModel = _kind("whycell")(**common, device=device, parameters=given)
+        elif spec.model in TEXT_MODELS:
+            model = _of_texts(spec.model, given, common, device=device)
         else:
-            model = kind(**{**common, **spec.parameters})
+            model = _kind(spec.model)(**{**common, **given})
     except TypeError as error:
         msg = f"the model {spec.model!r} does not take all of: {', '.join(spec.parameters)} ({error})"
         raise UsageError(msg) from error
     model.name = spec.name
     return model
+
+
+def obsm_keys_of(specs: Sequence[Path | str | Spec]) -> list[str]:
+    """Keys of ``obsm`` that the models of some specs read, each once."""
+    read = [one if isinstance(one, Spec) else read_spec(one) for one in specs]
+    views = [str(view) for spec in read for view in spec.parameters.get("views", ())]
+    return list(dict.fromkeys(view.removeprefix("obsm:") for view in views if view.startswith("obsm:")))
+
+
+def _kind(model: str) -> Any:
+    module, name = MODELS[model]
+    return getattr(importlib.import_module(module), name)
+
+
+def _of_texts(model: str, given: dict[str, Any], common: Mapping[str, Any], *, device: str) -> TypingModel:
+    """A model of gene texts under the typer's network, or under the head that it names."""
+    head = given.pop("head", "network")
+    if head == "network":
+        typer: TypingModel = _kind("whycell")(**common, device=device, parameters={"representation": model, **given})
+        return typer
+    if "gene_vectors" in given:
+        given["vectors"] = given.pop("gene_vectors")
+    if model != "ensemble":
+        own: TypingModel = _kind(model)(**{**common, "head": head, **given})
+        return own
+    views = {
+        "expression": lambda: _kind("whycell")(**common, device=device),
+        "genept-w": lambda: _kind("genept-w")(**{**common, "head": head, **given}),
+    }
+    pooled: TypingModel = _kind("ensemble")(views=views, **common)
+    return pooled

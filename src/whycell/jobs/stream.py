@@ -50,7 +50,8 @@ def answers(
 
     def work(block: Block) -> tuple[int, Answer]:
         linear = to_linear(block.values, kind, first_row=block.start)
-        return block.start, answerer.answer(linear, columns, depth=kind.kind == "counts")
+        obsm = {key: cells.obsm(key, start=block.start, stop=block.stop) for key in answerer.obsm_keys}
+        return block.start, answerer.answer(linear, columns, depth=kind.kind == "counts", obsm=obsm)
 
     with talk.progress("typing", cells.n_cells) as bar:
         for start, answer in in_order(work, cells.blocks(where, rows=chunk, threads=threads), threads=threads):
@@ -96,6 +97,7 @@ class Calls:
                 second.astype(np.int32),
                 answer.novelty.astype(np.float32),
                 answer.flag,
+                *(() if answer.disagreement is None else (answer.disagreement.astype(np.float32),)),
             )
         )
         low, high = np.searchsorted(self.map_rows, [start, start + len(p)])
@@ -109,7 +111,7 @@ class Calls:
     def frame(self, names: np.ndarray) -> pd.DataFrame:
         """The columns of ``results.Annotation.calls``, text as categories."""
         space = self.answerer.space
-        node, confidence, leaf, leaf_confidence, second, novelty, flag = (
+        node, confidence, leaf, leaf_confidence, second, novelty, flag, *apart = (
             np.concatenate(part) for part in zip(*self.parts, strict=True)
         )
         own = np.array(["" if str(n).startswith("label:") else str(n) for n in space.nodes] + [""], dtype=object)
@@ -125,6 +127,7 @@ class Calls:
                 "runner_up": _categories(second, space.leaf_names),
                 "novelty": novelty,
                 "flag": pd.Categorical(flag),
+                **({"disagreement": apart[0]} if apart else {}),
             },
             index=pd.Index(names, name="cell"),
         )

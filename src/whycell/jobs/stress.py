@@ -23,7 +23,7 @@ from whycell.data.doctor import examine
 from whycell.data.splits import By, Unknown, make_split
 from whycell.data.stresses import Stressed, each_stress
 from whycell.data.values import to_linear
-from whycell.errors import WhycellError
+from whycell.errors import UsageError, WhycellError
 from whycell.jobs.crossfit import tree_for, truth_terms
 from whycell.jobs.fitting import fit_rows
 from whycell.jobs.likeness import columns_for
@@ -93,6 +93,9 @@ def stress_references(
         with talk.progress(f"stressing {spec.name}", total=len(split.folds)) as step:
             for fold in split.folds:
                 model = build(spec, seed=seed, threads=n_threads(threads), device=device)
+                if getattr(model, "obsm_keys", ()):
+                    msg = f"{spec.name!r} reads embeddings, which worse counts do not change: leave out --stress."
+                    raise UsageError(msg)
                 model = fit_rows(model, references, fold.train[known[fold.train]], ontology=ontology)
                 seen = {_term(x, references) for x in obs["label"].to_numpy()[fold.train[known[fold.train]]]}
                 for name, level, stressed in each_stress(references.X[fold.test], references.genes, seed=seed):

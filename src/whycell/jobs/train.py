@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from whycell.compute import Talk, n_threads
+from whycell.data.fetch import local_copy
 from whycell.data.whole import check_free
-from whycell.errors import LabelError
+from whycell.errors import LabelError, UsageError
 from whycell.jobs.dropping import Dropped, read_drop
-from whycell.jobs.record import write_run
+from whycell.jobs.record import fingerprint_file, write_run
 from whycell.jobs.references import References, load_references
 from whycell.jobs.tested_on import read_tested
 from whycell.knowledge.terms import Ontology
@@ -34,6 +35,10 @@ def train(
     tested: Sequence[Path] = (),
     drop: Path | None = None,
     examples: int = MOST,
+    representation: str = "expression",
+    gene_vectors: str | Path | None = None,
+    views: Sequence[str] = (),
+    text_encoder: str = "minilm",
     extra: Mapping[str, Any] | None = None,
     seed: int = 0,
     threads: int = 0,
@@ -59,6 +64,8 @@ def train(
         Table that ``whycell audit`` wrote: cells whose ``drop`` is yes teach nothing.
     examples
         Training cells kept in the model at most, to say which of them taught a call; 0 keeps none.
+    representation, gene_vectors, views, text_encoder
+        What the model sees of a cell, see `CellTyper`; vectors as a file, ``https://`` or ``hf://``.
     extra
         More of the card, plain values: sources, licences, what the model does not know.
     seed, threads, device
@@ -79,11 +86,18 @@ def train(
     """
     from threadpoolctl import threadpool_limits
 
+    from whycell.models.pooled import OBSM
+    from whycell.models.representations import names_of
     from whycell.models.typer import CellTyper
 
     talk = talk or Talk()
     output = Path(output)
     check_free(output, force=force)
+    names = names_of(representation, views, described=gene_vectors is not None)
+    if gene_vectors is not None and "genept-w" not in names:
+        msg = f"--gene-vectors speak of genept-w and ensemble; the representation is {representation}."
+        raise UsageError(msg)
+    vectors = None if gene_vectors is None else local_copy(gene_vectors)
     ontology = Ontology.load()
     loaded = load_references(
         references,
@@ -91,6 +105,7 @@ def train(
         donor=donor,
         study=study,
         label_map=label_map,
+        obsm=[name.removeprefix(OBSM) for name in names if name.startswith(OBSM)],
         ontology=ontology,
         threads=threads,
         talk=talk,
@@ -100,7 +115,15 @@ def train(
     rows = _usable(loaded, dropped, talk)
     obs = loaded.obs.iloc[rows]
     with threadpool_limits(limits=n_threads(threads)):
-        typer = CellTyper(random_state=seed, device=device, normalise="cp10k").fit(
+        typer = CellTyper(
+            random_state=seed,
+            device=device,
+            normalise="cp10k",
+            representation=representation,
+            gene_vectors=vectors,
+            views=views,
+            text_encoder=text_encoder,
+        ).fit(
             loaded.X[rows],
             obs["label"].to_numpy(dtype=object),
             genes=list(loaded.genes),
@@ -110,6 +133,7 @@ def train(
             measured=loaded.measured,
             examples=examples,
             cell_names=obs["cell"].to_numpy(dtype=object),
+            obsm={key: values[rows] for key, values in loaded.obsm.items()},
             ontology=ontology,
             talk=talk,
         )
@@ -128,11 +152,15 @@ def train(
         **({"dropped": dropped.record} if dropped else {}),
         seed=seed,
     )
+    if vectors is not None:
+        typer.about_["representation"]["gene_vectors"] = fingerprint_file(vectors)
     typer.save(output, force=force)
     write_run(
         output,
         "train",
-        inputs=loaded.fingerprints | (dropped.fingerprint if dropped else {}),
+        inputs=loaded.fingerprints
+        | (dropped.fingerprint if dropped else {})
+        | ({str(gene_vectors): fingerprint_file(vectors)} if vectors else {}),
         seed=seed,
         parameters={
             "label": label,
@@ -140,6 +168,8 @@ def train(
             "study": study,
             "label_map": str(label_map or ""),
             "drop": str(drop or ""),
+            **({} if representation == "expression" and not views else {"representation": representation}),
+            **({"views": list(views)} if views else {}),
         },
     )
     for sentence in typer.about_["warnings"]:

@@ -6,6 +6,7 @@ matrix product, so that neither the size of a chunk nor the number of threads ca
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,7 @@ from whycell.models.leaves import LeafSpace
 from whycell.models.lessons import Cells, Learned
 from whycell.models.novelty import NoveltyModel
 from whycell.models.outside import FOREIGN, OtherGenes
+from whycell.models.pooled import Pool
 from whycell.models.tested import Calibration
 
 __all__ = ["BLOCK", "Answer", "Answerer", "Norms", "top_two"]
@@ -83,6 +85,8 @@ class Answer:
         (n_cells,) words joined by ";".
     coordinates
         (n_cells, n_directions) float32.
+    disagreement
+        (n_cells,) 0..1, how far the views of a pool lie apart; ``None`` where there is one view.
     """
 
     space: LeafSpace
@@ -92,6 +96,7 @@ class Answer:
     novelty: np.ndarray
     flag: np.ndarray
     coordinates: np.ndarray
+    disagreement: np.ndarray | None = None
 
     def frame(self) -> pd.DataFrame:
         """One row a cell; the columns of ``results.Annotation.calls``."""
@@ -101,6 +106,7 @@ class Answer:
         own = np.array([term if not term.startswith("label:") else "" for term in space.nodes], dtype=object)
         made = self.node >= 0
         at = np.maximum(self.node, 0)
+        apart = {} if self.disagreement is None else {"disagreement": self.disagreement.astype(np.float32)}
         return pd.DataFrame(
             {
                 "call": np.where(made, space.node_names[at], UNKNOWN),
@@ -112,6 +118,7 @@ class Answer:
                 "runner_up": space.leaf_names[second],
                 "novelty": self.novelty.astype(np.float32),
                 "flag": self.flag,
+                **apart,
             }
         )
 
@@ -126,6 +133,8 @@ class Answerer:
         (n_genes,) ids.
     space, learned, calibration, novelty, norms, other, homes
         Its parts.
+    pool
+        Further views of a cell and how they are weighed, where ``learned`` is not all.
     """
 
     genes: np.ndarray
@@ -136,13 +145,26 @@ class Answerer:
     norms: Norms
     other: OtherGenes
     homes: Homes
+    pool: Pool | None = None
+
+    @property
+    def obsm_keys(self) -> tuple[str, ...]:
+        """Keys of ``obsm`` that a file must hold."""
+        return () if self.pool is None else self.pool.obsm_keys
 
     def align(self, names: np.ndarray) -> np.ndarray:
         """(n_columns,) int32: the model's gene of each column, -1 for a gene never met, below that for one it does
         not read."""
         return self.other.align(names, align_genes(names, self.genes))
 
-    def answer(self, values: sp.csr_matrix, columns: np.ndarray, *, depth: bool | None = None) -> Answer:
+    def answer(
+        self,
+        values: sp.csr_matrix,
+        columns: np.ndarray,
+        *,
+        depth: bool | None = None,
+        obsm: Mapping[str, np.ndarray] | None = None,
+    ) -> Answer:
         """Type cells.
 
         Parameters
@@ -154,28 +176,36 @@ class Answerer:
         depth
             Whether sums of the values are counts, so that shallow cells can be flagged; ``None`` takes the training's
             word.
+        obsm
+            (n_cells, width) vectors by key, for the views that read them.
         """
         seen = np.zeros(len(self.genes), dtype=bool)
         seen[columns[columns >= 0]] = True
         coverage = self.learned.coverage(seen)
         x, facts = self.learned.encode(values, columns, seen)
         far = self.other.far(values, columns, facts[:, 0])
-        parts = [
-            self._block(x[start : start + BLOCK], facts[start : start + BLOCK, 2], far[start : start + BLOCK], seen)
-            for start in range(0, max(len(x), 1), BLOCK)
-        ]
-        probabilities, node, confidence, novelty = (np.concatenate(part) for part in zip(*parts, strict=True))
+        views = [] if self.pool is None else self.pool.views
+        others = [view.coordinates(values, columns, seen, obsm or {}) for view in views]
+        parts = []
+        for start in range(0, max(len(x), 1), BLOCK):
+            part = slice(start, start + BLOCK)
+            parts.append(self._block(x[part], facts[part, 2], far[part], seen, [other[part] for other in others]))
+        probabilities, node, confidence, novelty, apart = (np.concatenate(part) for part in zip(*parts, strict=True))
         flag = self._flags(probabilities, facts, novelty, seen, coverage, depth=depth)
-        return Answer(self.space, probabilities, node, confidence, novelty, flag, x)
+        return Answer(
+            self.space, probabilities, node, confidence, novelty, flag, x, None if self.pool is None else apart
+        )
 
     def _block(
-        self, x: np.ndarray, outside: np.ndarray, far: np.ndarray, seen: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        self, x: np.ndarray, outside: np.ndarray, far: np.ndarray, seen: np.ndarray, others: list[np.ndarray]
+    ) -> tuple[np.ndarray, ...]:
         n, coverage = len(x), self.learned.coverage(seen)
-        padded = np.zeros((BLOCK, x.shape[1]), dtype=np.float32)
+        padded = _padded(x)
         rest, distant = np.zeros(BLOCK), np.zeros(BLOCK)
-        padded[:n], rest[:n], distant[:n] = x, outside, far
-        log_p = ensemble_logits(padded, self.learned.heads)
+        rest[:n], distant[:n] = outside, far
+        log_p, apart = ensemble_logits(padded, self.learned.heads), np.zeros(BLOCK)
+        if self.pool is not None:
+            log_p, apart = self.pool.log_p(log_p, [_padded(other) for other in others])
         probabilities = self.calibration.probabilities(log_p, coverage=coverage)
         trust = self.homes.trust_in(padded, seen, self.calibration.trust)
         of_nodes = self.calibration.of_nodes(probabilities, self.space.below, trust=trust)
@@ -185,7 +215,7 @@ class Answerer:
         novelty = self.novelty.score(padded, rest, distant, coverage=coverage)
         chosen = of_nodes[np.arange(BLOCK), np.maximum(node, 0)]
         confidence = np.minimum(np.where(node >= 0, chosen, probabilities.max(axis=1, initial=0)), 1.0)
-        return probabilities[:n], node[:n], confidence[:n], novelty[:n]
+        return probabilities[:n], node[:n], confidence[:n], novelty[:n], apart[:n]
 
     def _flags(
         self,
@@ -214,6 +244,12 @@ class Answerer:
         for word, where in sorted(words.items()):
             out[where] = [f"{old};{word}" if old else word for old in out[where]]
         return out
+
+
+def _padded(x: np.ndarray) -> np.ndarray:
+    out = np.zeros((BLOCK, x.shape[1]), dtype=np.float32)
+    out[: len(x)] = x
+    return out
 
 
 def top_two(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

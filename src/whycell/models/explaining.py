@@ -34,6 +34,7 @@ __all__ = ["METHODS", "Pipeline"]
 #: Ways to share f among the genes: two of DeepLIFT, and what they are compared with.
 METHODS = ("rescale", "reveal-cancel", "integrated-gradients", "gradient-x-input", "gradient-x-difference")
 _STEPS = 20
+_LAST = ("linear", "bias", "out")  # weights that end in the logits
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,13 @@ class Pipeline:
             The model.
         columns
             (n_columns,) int32, as ``Answerer.align`` gives them.
+
+        Raises
+        ------
+        UsageError
+            The model's calls rest in part on vectors that are no sums over genes.
         """
+        directions, heads = _of_genes(answerer)
         encoder = answerer.learned.encoder
         measured = np.zeros(len(answerer.genes), dtype=bool)
         measured[columns[columns >= 0]] = True
@@ -90,8 +97,8 @@ class Pipeline:
             columns=np.maximum(columns, -1).astype(np.int32),
             measured=measured,
             mean=np.where(measured, encoder.mean, 0).astype(np.float32),
-            directions=np.ascontiguousarray(np.where(measured[:, None], encoder.directions, 0), dtype=np.float32),
-            heads=[_cooled(head, temperature) for head in answerer.learned.heads],
+            directions=np.ascontiguousarray(np.where(measured[:, None], directions, 0), dtype=np.float32),
+            heads=[_cooled(head, temperature) for head in heads],
             target=float(encoder.target),
             share=float(encoder.share[measured].sum()),
         )
@@ -224,10 +231,43 @@ class Pipeline:
         return np.asarray(more * (up @ positive.T + down @ negative.T) + less * (down @ positive.T + up @ negative.T))
 
 
+def _of_genes(answerer: Answerer) -> tuple[np.ndarray, list[Mapping[str, np.ndarray]]]:
+    """Directions (g, d) and heads of all that a model makes of genes.
+
+    A pool of views of genes is one network on their coordinates side by side: the mean of members that each read their
+    own, with logits times the view's weight.
+    """
+    pool = answerer.pool
+    if pool is None:
+        return answerer.learned.encoder.directions, list(answerer.learned.heads)
+    strange = [v.name for v, w in zip(pool.views, pool.weights[1:], strict=True) if w > 0 and not v.of_genes]
+    if strange:
+        msg = (
+            f"The model types cells in part by {', '.join(strange)}, of which no gene has a share, so its calls cannot "
+            "be explained by genes; train one with --representation expression, genept-w or ensemble without --view."
+        )
+        raise UsageError(msg)
+    learned = [answerer.learned, *(view.learned for view in pool.views)]
+    used = [(one, w) for one, w in zip(learned, pool.weights, strict=True) if w > 0]
+    n_heads, width = sum(len(one.heads) for one, _ in used), sum(one.encoder.directions.shape[1] for one, _ in used)
+    heads, start = [], 0
+    for one, weight in used:
+        own = slice(start, start + one.encoder.directions.shape[1])
+        for head in one.heads:
+            share = weight * n_heads / len(one.heads)
+            wide = {name: head[name] * np.float32(share if name in _LAST else 1) for name in head}
+            for name in ("linear", "hidden"):
+                rows = np.zeros((width, wide[name].shape[1]), dtype=np.float32)
+                rows[own] = wide[name]
+                wide[name] = rows
+            heads.append(wide)
+        start = own.stop
+    return np.hstack([one.encoder.directions for one, _ in used]), heads
+
+
 def _cooled(head: Mapping[str, np.ndarray], temperature: float) -> dict[str, np.ndarray]:
     """Weights whose logits are those of ``head`` over the temperature."""
-    last = ("linear", "bias", "out")
-    return {name: value / temperature if name in last else value for name, value in head.items()}
+    return {name: value / temperature if name in _LAST else value for name, value in head.items()}
 
 
 def _padded(rows: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
@@ -23,6 +24,7 @@ __all__ = ["Cells", "Learned", "Lesson", "Recipe", "learn"]
 
 _MOST_FOR_NOVELTY = 8_000
 _KNOWN = 2_000
+_ORTHONORMAL = 1e-3
 _FIRST = 0.65  # share of the networks that one core trains while the other trains the rest and the doubters
 
 
@@ -42,6 +44,10 @@ class Recipe:
         Networks averaged.
     n_hidden, dropout, weight_decay, learning_rate, epochs, batch, max_steps
         Of the networks and their training.
+    gaps
+        Whether cells are also seen through gaps: genes may not be measured, numbers of a vector always are.
+    doubts
+        Whether networks are trained that tell real cells from chimeras.
     """
 
     n_components: int = 50
@@ -55,6 +61,8 @@ class Recipe:
     epochs: float = 14
     batch: int = 256
     max_steps: int = 1_500
+    gaps: bool = True
+    doubts: bool = True
 
 
 @dataclass(frozen=True)
@@ -126,9 +134,20 @@ class Learned:
     def encode(self, values: sp.csr_matrix, columns: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Coordinates (n, d) and facts (n, 3): sum, genes detected, squared distance outside the directions."""
         x, facts = self.encoder.encode(values, columns, gaps=Gaps(seen[None]))
-        inside = self.unit**2 * (x.astype(np.float64) ** 2).sum(axis=1)
+        wide = x.astype(np.float64)
+        inside = self.unit**2 * (wide**2).sum(axis=1) if self._metric is None else ((wide @ self._metric) * wide).sum(1)
         facts[:, 2] = np.maximum(facts[:, 2] - inside, 0.0)
         return x, facts
+
+    @cached_property
+    def _metric(self) -> np.ndarray | None:
+        """What turns coordinates into the squared length of what they explain: ``(W'W)^-1``, or ``None`` where the
+        directions are orthonormal but for the unit, as principal ones are and sums of text vectors are not."""
+        wide = self.encoder.directions.astype(np.float64)
+        gram = wide.T @ wide
+        if np.abs(gram * self.unit**2 - np.eye(len(gram))).max(initial=0) < _ORTHONORMAL:
+            return None
+        return np.linalg.pinv(gram, rcond=1e-8, hermitian=True)
 
     def coverage(self, seen: np.ndarray) -> float:
         """Share of what the model reads that lies on the genes seen: loadings weighed by the mean values."""
@@ -159,13 +178,34 @@ class Lesson:
 
 
 def learn(
-    cells: Cells, folds: Folds, recipe: Recipe, *, seed: int, device: str = "cpu", talk: Talk | None = None
+    cells: Cells,
+    folds: Folds,
+    recipe: Recipe,
+    *,
+    seed: int,
+    texts: np.ndarray | None = None,
+    device: str = "cpu",
+    talk: Talk | None = None,
 ) -> tuple[Learned, dict[int, Learned]]:
     """Train on all cells, and once more without each fold.
 
+    Parameters
+    ----------
+    cells, folds, recipe
+        What to learn from, what is held out together, and how.
+    seed
+        Fixes every draw.
+    texts
+        (n_genes, n_dims) vectors of the genes' texts that cells are seen through; ``None`` sees every gene.
+    device
+        ``"cpu"`` or ``"cuda"``.
+    talk
+        Told of progress.
+
     Returns
     -------
-    The model, and by fold the model that did not see it. The first fold, of studies the first two, has a novelty head.
+    The model, and by fold the model that did not see it. The first fold, of studies the first two, has a novelty head
+    where the recipe asks for doubts.
     """
     talk = talk or Talk()
     numbers = [int(k) for k in np.unique(folds.fold)]
@@ -173,10 +213,13 @@ def learn(
 
     def begin(i: int) -> tuple[Cells, Encoder, float, np.ndarray]:
         group = cells.rows(np.flatnonzero(folds.fold != numbers[i - 1])) if i else cells
-        return group, *_prepare(group, recipe, rngs[i])
+        return group, *_prepare(group, recipe, rngs[i], texts)
 
     def draw(i: int) -> tuple[np.ndarray, Lesson | None]:
         group, encoder, _, _ = prepared[i]
+        if not recipe.gaps:
+            columns = np.arange(group.values.shape[1], dtype=np.int32)
+            return encoder.encode(group.values, columns, gaps=Gaps(group.measured), pattern=group.study)[0][None], None
         laboratories = None
         if recipe.target > 0 and len(group.measured) > 1:
             laboratories = Laboratories.compare(group.values, group.study, group.measured, group.meanings, group.kind)
@@ -192,7 +235,7 @@ def learn(
         return seen, _novelty_lesson(group, encoder, rngs[i]) if i in wanting else None
 
     # Two studies are unlike; the folds of donors are alike, and one tells what the evidence of known cells looks like.
-    wanting = list(range(len(rngs)))[: 3 if folds.unit == "study" else 2]
+    wanting = list(range(len(rngs)))[: (3 if folds.unit == "study" else 2) if recipe.doubts else 0]
     # One core a group, two groups at a time: BLAS on two cores is slower at matrices this narrow, some of it a hundred
     # times, and the sums are then the same on any number of cores.
     with threadpool_limits(1), ThreadPoolExecutor(min(2, n_threads())) as pool:
@@ -250,7 +293,9 @@ def _train(lessons: list[Lesson], recipe: Recipe, *, seed: int, device: str, tal
     )
 
 
-def _prepare(cells: Cells, recipe: Recipe, rng: np.random.Generator) -> tuple[Encoder, float, np.ndarray]:
+def _prepare(
+    cells: Cells, recipe: Recipe, rng: np.random.Generator, texts: np.ndarray | None
+) -> tuple[Encoder, float, np.ndarray]:
     weights = balance(cells.study, cells.donor, cells.kind)
     encoder = learn_encoder(
         cells.values,
@@ -261,6 +306,7 @@ def _prepare(cells: Cells, recipe: Recipe, rng: np.random.Generator) -> tuple[En
         n_components=recipe.n_components,
         target=recipe.target,
         rng=rng,
+        texts=texts,
     )
     columns = np.arange(cells.values.shape[1], dtype=np.int32)
     x, _ = encoder.encode(cells.values, columns, gaps=Gaps(cells.measured), pattern=cells.study)

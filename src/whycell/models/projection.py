@@ -80,6 +80,7 @@ def learn_encoder(
     n_components: int,
     target: float,
     rng: np.random.Generator,
+    texts: np.ndarray | None = None,
 ) -> Encoder:
     """Means, shares and directions of the training cells.
 
@@ -101,6 +102,9 @@ def learn_encoder(
         Size to which cells are scaled; 0 takes the values as they are.
     rng
         Source of randomness.
+    texts
+        (n_genes, n_dims) float32 vector of each gene's text, zeros without one: the directions are then those along
+        which cells vary most *as sums of these vectors*; ``None`` lets every gene have a direction of its own.
 
     Returns
     -------
@@ -123,6 +127,8 @@ def learn_encoder(
     else:
         for s in range(len(measured)):
             dense[study == s] -= means[s]
+    if texts is not None:
+        dense = dense @ texts
     n_components = max(1, min(n_components, min(dense.shape) - 1))
     of_kinds = _means_of(dense, kind)
     dense *= np.sqrt(weights).astype(np.float32)[:, None]  # in place: the largest thing in memory
@@ -130,6 +136,8 @@ def learn_encoder(
     directions = principal_directions(dense, n_components, iterations=iterations, rng=rng)
     if len(measured) == 1:
         directions = np.hstack([directions, _missed(of_kinds, directions)])
+    if texts is not None:  # projected before the product: a cell is multiplied by few numbers a gene, not by all
+        directions = texts @ directions
     return Encoder(
         mean=mean.astype(np.float32),
         share=share,

@@ -12,7 +12,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,16 @@ from whycell.models.leaves import LeafSpace
 from whycell.models.lessons import Learned
 from whycell.models.novelty import NoveltyModel
 from whycell.models.outside import OtherGenes
+from whycell.models.pooled import Pool, Sentences, View, plain
 from whycell.models.tested import Calibration
 
-__all__ = ["FORMAT", "KIND", "fingerprint", "load", "read_card", "save"]
+__all__ = ["FORMAT", "KIND", "POOLED", "fingerprint", "load", "read_card", "save"]
 
 KIND = "whycell.CellTyper"
+#: Format of a model; those that hold more than one view of expression say :data:`POOLED`, so that an older whycell
+#: refuses them instead of leaving a part out.
 FORMAT = 1
+POOLED = 2
 _WEIGHTS, _ABOUT = "weights.safetensors", "about.json"
 _HOMES = ("means", "owner", "whiten", "limit", "trust", "measured")
 
@@ -75,10 +80,13 @@ def save(
             msg = f"{folder} exists already; {cure}."
             raise OutputError(msg)
     weights = save_tensors(_tensors(answerer))
-    card = {**about, "kind": KIND, "format": FORMAT, "model_genes": [str(g) for g in answerer.genes]}
+    number = FORMAT if about.get("representation") is None else POOLED
+    card = {**about, "kind": KIND, "format": number, "model_genes": [str(g) for g in answerer.genes]}
     card["other_genes"] = [str(g) for g in answerer.other.genes]
     card["space"] = _space_to_plain(answerer.space)
     card["numbers"] = _numbers(answerer)
+    if answerer.pool is not None:
+        card["pool"] = plain(answerer.pool)
     files = {_WEIGHTS: weights}
     card.pop("examples", None)
     if examples is not None:
@@ -162,10 +170,10 @@ def read_card(folder: Path) -> dict[str, Any]:
     if foreign:
         msg = f"{path} was not written by whycell, or is cut short. Give a folder written by `whycell train`."
         raise ModelError(msg)
-    if card.get("format") != FORMAT:
+    if card.get("format") not in (FORMAT, POOLED):
         msg = (
-            f"{path} has format {card.get('format')}, this whycell reads format {FORMAT}. Install the whycell that "
-            "wrote it, or train anew."
+            f"{path} has format {card.get('format')}, this whycell reads formats {FORMAT} and {POOLED}. Install the "
+            "whycell that wrote it, or train anew."
         )
         raise ModelError(msg)
     if card.get("sha256") != _digest(card):
@@ -213,6 +221,11 @@ def _tensors(answerer: Answerer) -> dict[str, np.ndarray]:
     for m, head in enumerate(learned.heads):
         out.update({f"head.{m}.{name}": value for name, value in head.items()})
     out.update({f"novelty.head.{name}": value for name, value in novelty.head.items()})
+    for v, view in enumerate(answerer.pool.views if answerer.pool is not None else ()):
+        encoder = view.learned.encoder
+        out.update({f"view.{v}.encoder.{name}": getattr(encoder, name) for name in ("mean", "share", "directions")})
+        for m, head in enumerate(view.learned.heads):
+            out.update({f"view.{v}.head.{m}.{name}": value for name, value in head.items()})
     return {name: np.ascontiguousarray(value) for name, value in out.items()}
 
 
@@ -286,7 +299,23 @@ def _rebuild(tensors: Mapping[str, np.ndarray], card: Mapping[str, Any]) -> Answ
         ),
         norms=Norms(numbers["low_sum"], numbers["low_genes"], tensors["norms.high_sum"], numbers["counts"]),
         homes=Homes(**homes) if homes else Homes.none(len(space.nodes), *encoder.directions.shape[::-1]),
+        pool=_pool(tensors, card["pool"], learned, card["model_genes"]) if "pool" in card else None,
     )
+
+
+def _pool(tensors: Mapping[str, np.ndarray], told: Mapping[str, Any], first: Learned, genes: Sequence[str]) -> Pool:
+    views = []
+    for v, about in enumerate(told["views"]):
+        sentences = about["sentences"]
+        own = replace(
+            first,  # a further view has no say in novelty, so what that needs is the first one's
+            encoder=Encoder(target=about["target"], **_group(tensors, f"view.{v}.encoder.")),
+            unit=about["unit"],
+            heads=[_group(tensors, f"view.{v}.head.{m}.") for m in range(about["members"])],
+            novelty_head=None,
+        )
+        views.append(View(about["name"], own, sentences and Sentences(ids=tuple(genes), **sentences)))
+    return Pool(tuple(told["names"]), np.array(told["weights"]), np.array(told["temperatures"]), tuple(views))
 
 
 def _or_none(value: float) -> float | None:

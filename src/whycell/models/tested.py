@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from whycell.models.novelty import NoveltyModel, evidence, standardise
 
 __all__ = [
     "CAUTION",
+    "MOST_A_LEVEL",
     "ONE_STUDY",
     "TWO_STUDIES_TEMPERATURE",
     "TWO_STUDIES_THRESHOLD",
@@ -22,6 +23,7 @@ __all__ = [
     "calibrate",
     "novelty_model",
     "predict_held_out",
+    "truths_of",
 ]
 
 #: What log-probabilities are divided by beyond their temperature where only random cells could be held out.
@@ -33,7 +35,8 @@ TWO_STUDIES_TEMPERATURE = 0.6
 #: What the probability of a term is multiplied by where there are several studies and only one of them taught it: no
 #: other laboratory ever confirmed that the distinction holds outside that study.
 ONE_STUDY = 0.85
-_MOST_A_LEVEL = 4_000
+#: Held-out cells that are seen through gaps of one size at most.
+MOST_A_LEVEL = 4_000
 _FEWEST_FOR_TEMPERATURE = 30
 
 
@@ -53,6 +56,8 @@ class HeldOut:
         (n_levels,) mean share of what the model reads.
     evidence
         (n_levels, n_doubted, 3) evidence of novelty of known cells, from the folds that have a novelty head.
+    others
+        (n_views, n_levels, m, n_leaves) log-probabilities of the same cells through the same panels in further views.
     """
 
     rows: list[np.ndarray]
@@ -60,6 +65,7 @@ class HeldOut:
     pattern: list[np.ndarray]
     coverage: np.ndarray
     evidence: list[np.ndarray]
+    others: tuple[list[np.ndarray], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,19 +113,41 @@ class Calibration:
         return np.asarray((probabilities @ below.T.astype(np.float64)) * (self.trust if trust is None else trust))
 
 
-def predict_held_out(cells: Cells, folds: Folds, models: Mapping[int, Learned], *, rng: np.random.Generator) -> HeldOut:
-    """Ask each fold's model about the cells it did not see: as measured, and through ever larger gaps."""
+def predict_held_out(
+    cells: Cells,
+    folds: Folds,
+    models: Mapping[int, Learned],
+    *,
+    rng: np.random.Generator,
+    others: Sequence[Callable[[int, np.ndarray, np.ndarray], np.ndarray]] = (),
+    most: int = MOST_A_LEVEL,
+) -> HeldOut:
+    """Ask each fold's model about the cells it did not see: as measured, and through ever larger gaps.
+
+    Parameters
+    ----------
+    cells, folds, models
+        Of the training; the models by the fold that each did not see.
+    rng
+        Of the gaps, and of the cells seen through them.
+    others
+        Further views: ``view(fold, rows, seen)`` gives the log-probabilities (m, n_leaves) of its model of that fold
+        for these cells, where these genes (n_genes,) are measured.
+    most
+        Cells seen through gaps of one size at most.
+    """
     columns = np.arange(cells.values.shape[1], dtype=np.int32)
     rows: list[list[np.ndarray]] = [[] for _ in COVERAGES]
     log_p: list[list[np.ndarray]] = [[] for _ in COVERAGES]
     pattern: list[list[np.ndarray]] = [[] for _ in COVERAGES]
     doubt: list[list[np.ndarray]] = [[] for _ in COVERAGES]
     share: list[list[float]] = [[] for _ in COVERAGES]
+    further: list[list[list[np.ndarray]]] = [[[] for _ in COVERAGES] for _ in others]
     for k, model in models.items():
         for s in np.unique(cells.study[folds.fold == k]):
             mine = np.flatnonzero((folds.fold == k) & (cells.study == s))
             for level, coverage in enumerate(COVERAGES):
-                some = mine if level == 0 else np.sort(rng.permutation(mine)[: _MOST_A_LEVEL // len(models)])
+                some = mine if level == 0 else np.sort(rng.permutation(mine)[: most // len(models)])
                 for part in np.array_split(some, 1 if level == 0 else 4):
                     if not len(part):
                         continue
@@ -129,6 +157,8 @@ def predict_held_out(cells: Cells, folds: Folds, models: Mapping[int, Learned], 
                     log_p[level].append(ensemble_logits(x, model.heads))
                     pattern[level].append(np.full(len(part), len(pattern[level])))
                     share[level].append(model.coverage(seen))
+                    for kept, view in zip(further, others, strict=True):
+                        kept[level].append(view(k, part, seen))
                     if model.novelty_head is not None:
                         known = cells.meanings[cells.kind[part]][:, model.taught].any(axis=1)
                         if known.any():
@@ -140,7 +170,27 @@ def predict_held_out(cells: Cells, folds: Folds, models: Mapping[int, Learned], 
         pattern=[np.concatenate(p) for p in pattern],
         coverage=np.array([np.mean(c) for c in share]),
         evidence=[np.concatenate(d) for d in doubt],
+        others=tuple([np.concatenate(p) for p in view] for view in further),
     )
+
+
+def truths_of(
+    held: HeldOut, cells: Cells, folds: Folds, models: Mapping[int, Learned], *, below: np.ndarray
+) -> list[np.ndarray]:
+    """(n_levels, m, n_leaves) bool, what the label of each held-out cell means to the model that was asked about it.
+
+    Parameters
+    ----------
+    held, cells, folds, models
+        As ``calibrate`` takes them.
+    below
+        (n_nodes, n_leaves) bool.
+    """
+    meanings = {k: _testable(cells, model, below) for k, model in models.items()}
+    return [
+        np.stack([meanings[f][kind] for f, kind in zip(folds.fold[rows], cells.kind[rows], strict=True)])
+        for rows in held.rows
+    ]
 
 
 def calibrate(
@@ -171,11 +221,7 @@ def calibrate(
     -------
     calibration, and (n_cells, n_leaves) calibrated held-out probabilities (rows as in ``held.rows[0]``, sorted)
     """
-    meanings = {k: _testable(cells, model, below) for k, model in models.items()}
-    truths = [
-        np.stack([meanings[f][kind] for f, kind in zip(folds.fold[rows], cells.kind[rows], strict=True)])
-        for rows in held.rows
-    ]
+    truths = truths_of(held, cells, folds, models, below=below)
     temperatures = _believed(
         np.array(
             [

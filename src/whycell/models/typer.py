@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
 from whycell.compute import Talk
+from whycell.encode.gene_vectors import GeneVectors
 from whycell.errors import DataError, GeneError
 from whycell.knowledge.labels import map_labels
 from whycell.knowledge.terms import Ontology
@@ -26,7 +28,9 @@ from whycell.models.home import Homes
 from whycell.models.leaves import LeafSpace, build_leaves
 from whycell.models.lessons import Cells, Recipe, learn
 from whycell.models.outside import OtherGenes
+from whycell.models.pooled import Pool
 from whycell.models.projection import choose_genes
+from whycell.models.representations import Lookout, Sources, most_held_out, pool_of
 from whycell.models.tested import calibrate, novelty_model, predict_held_out
 
 __all__ = ["CellTyper"]
@@ -48,6 +52,17 @@ class CellTyper(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     normalise
         ``"cp10k"``: values are counts, or proportional to counts; ``"none"``: values are used as they are; ``"auto"``:
         ``"cp10k"`` where all values are whole and not negative and there are more than 20 genes.
+    representation
+        What is seen of a cell: ``"expression"``; ``"genept-w"``, the sum of its genes' text vectors; ``"genept-s"``,
+        its genes as a sentence through a text encoder; ``"ensemble"``, expression and genept-w pooled.
+    gene_vectors
+        For genept-w: a file that ``whycell genes embed`` wrote, or `GeneVectors`.
+    views
+        Further views pooled with it: ``"genept-w"``, ``"genept-s"``, or ``"obsm:KEY"`` for vectors given as ``obsm``.
+    text_components
+        Directions kept of the gene vectors; ``n_components`` is for expression.
+    text_encoder
+        For genept-s: a name or folder for ``encode.text.load_encoder``.
     random_state
         Seed. The same data, seed and threads give the same model.
     device
@@ -75,6 +90,11 @@ class CellTyper(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         epochs: float = 10,
         error: float = 0.05,
         normalise: str = "auto",
+        representation: str = "expression",
+        gene_vectors: str | Path | GeneVectors | None = None,
+        views: Sequence[str] = (),
+        text_components: int = 100,
+        text_encoder: str = "minilm",
         random_state: int | None = 0,
         device: str = "auto",
     ) -> None:
@@ -85,6 +105,11 @@ class CellTyper(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.epochs = epochs
         self.error = error
         self.normalise = normalise
+        self.representation = representation
+        self.gene_vectors = gene_vectors
+        self.views = views
+        self.text_components = text_components
+        self.text_encoder = text_encoder
         self.random_state = random_state
         self.device = device
 
@@ -105,6 +130,7 @@ class CellTyper(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         measured: Mapping[str, np.ndarray] | None = None,
         examples: int = 0,
         cell_names: Sequence[str] | None = None,
+        obsm: Mapping[str, np.ndarray] | None = None,
         ontology: Ontology | None = None,
         talk: Talk | None = None,
     ) -> Self:
@@ -130,6 +156,8 @@ class CellTyper(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             Training cells to keep at most, so that the model can say which of them taught a call (``examples_``).
         cell_names
             (n_cells,) under what names; their numbers where ``None``.
+        obsm
+            (n_cells, width) vectors by key, for the views ``"obsm:KEY"``.
         ontology
             Cell Ontology release; the newest shipped where ``None``.
         talk
@@ -185,9 +213,37 @@ class CellTyper(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             shift=0.6 if len(study_names) > 1 else 0.0,
         )
         seed = int(rng.integers(2**31))
-        learned, without = learn(cells, folds, recipe, seed=seed, device=_device(self.device), talk=talk)
+        sources = Sources.gather(
+            self.representation,
+            cells,
+            genes=gene_names[kept],
+            views=self.views,
+            gene_vectors=self.gene_vectors,
+            text_encoder=self.text_encoder,
+            obsm=obsm,
+        )
+        of_texts = replace(recipe, n_components=self.text_components)
+        first, *others = (
+            (name, replace(of_texts if name == "genept-w" else recipe), seed + i)
+            for i, name in enumerate(sources.names)
+        )
+        texts = sources.texts if first[0] == "genept-w" else None
+        device = _device(self.device)
+        learned, without = learn(cells, folds, first[1], seed=seed, texts=texts, device=device, talk=talk)
+        lookouts = [
+            Lookout.train(name, sources, cells, folds, own, seed=own_seed, device=device, talk=talk)
+            for name, own, own_seed in others
+        ]
         with threadpool_limits(1):  # narrow matrices: BLAS on two cores costs more than it saves
-            held = predict_held_out(cells, folds, without, rng=rng)
+            held = predict_held_out(
+                cells, folds, without, rng=rng, others=[one.ask for one in lookouts], most=most_held_out(sources)
+            )
+        pool: Pool | None = None
+        weighed: list[dict[str, Any]] = []
+        if lookouts:
+            pool, held, weighed = pool_of(
+                sources, lookouts, held=held, cells=cells, folds=folds, models=without, below=space.below
+            )
         on_branch = _on_branch(labels, ids, cells.kind, space, ontology)
         calibration, held_p = calibrate(
             held,
@@ -209,9 +265,10 @@ class CellTyper(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             norms=norms,
             other=OtherGenes.learn(values, gene_names, kept, study, seen),
             homes=Homes.learn(learned, cells, below=space.below, trust=calibration.trust),
+            pool=pool,
         )
         self.examples_ = None
-        if examples > 0:
+        if examples > 0 and pool is None:  # which cells taught a call is reckoned within one network
             self.examples_ = gather(
                 cells,
                 learned,
@@ -223,7 +280,7 @@ class CellTyper(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 },
                 most=examples,
                 seed=seed,
-                device=_device(self.device),
+                device=device,
                 talk=talk,
             )
         # As the person wrote them: numbers stay numbers, and are sorted as numbers.
@@ -233,7 +290,7 @@ class CellTyper(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_ = named[self._order]
         self.genes_in_ = gene_names
         self.about_ = make_card(
-            parameters=self.get_params(),
+            parameters=_plain(self.get_params()),
             cells=cells,
             folds=folds,
             calibration=calibration,
@@ -245,28 +302,37 @@ class CellTyper(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             donors=donor_names,
             release=ontology.release,
         )
+        if sources.names != ("expression",):
+            self.about_["representation"] = {"name": self.representation, "views": weighed, **sources.about}
         return self
 
-    def predict_proba(self, X: Any, *, genes: Sequence[str] | None = None) -> np.ndarray:
+    def predict_proba(
+        self, X: Any, *, genes: Sequence[str] | None = None, obsm: Mapping[str, np.ndarray] | None = None
+    ) -> np.ndarray:
         """(n_cells, n_classes) calibrated probabilities of the leaves, columns as ``classes_``."""
         values, columns = self._aligned(X, genes)
-        answer = self.answerer_.answer(values, columns)
+        answer = self.answerer_.answer(values, columns, obsm=obsm)
         return np.asarray(answer.probabilities[:, self._order])
 
-    def predict(self, X: Any, *, genes: Sequence[str] | None = None) -> np.ndarray:
+    def predict(
+        self, X: Any, *, genes: Sequence[str] | None = None, obsm: Mapping[str, np.ndarray] | None = None
+    ) -> np.ndarray:
         """(n_cells,) the most probable leaf of each cell, one of ``classes_``."""
-        best = self.predict_proba(X, genes=genes).argmax(axis=1)
+        best = self.predict_proba(X, genes=genes, obsm=obsm).argmax(axis=1)
         return np.asarray(self.classes_[best])
 
-    def call(self, X: Any, *, genes: Sequence[str] | None = None) -> pd.DataFrame:
+    def call(
+        self, X: Any, *, genes: Sequence[str] | None = None, obsm: Mapping[str, np.ndarray] | None = None
+    ) -> pd.DataFrame:
         """The most precise term that the evidence supports, for each cell.
 
         Returns
         -------
         DataFrame with ``call, call_term_id, confidence, leaf, leaf_term_id, leaf_confidence, runner_up, novelty, flag``
+        and, where several views were pooled, ``disagreement`` (0..1)
         """
         values, columns = self._aligned(X, genes)
-        return self.answerer_.answer(values, columns).frame()
+        return self.answerer_.answer(values, columns, obsm=obsm).frame()
 
     def save(self, folder: str | Path, *, force: bool = False) -> Path:
         """Write the model as a folder: ``weights.safetensors``, ``about.json`` and the training cells kept."""
@@ -281,7 +347,7 @@ class CellTyper(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         from whycell.models.store import load
 
         answerer, about = load(Path(folder))
-        typer = cls(**about["parameters"])
+        typer = cls(**{**about["parameters"], "views": tuple(about["parameters"].get("views", ()))})
         typer.answerer_, typer.about_ = answerer, about
         typer._order = np.argsort(answerer.space.labels.astype(str), kind="stable")
         typer.classes_ = answerer.space.labels[typer._order].astype(str)
@@ -329,6 +395,13 @@ def _codes(groups: Any, n: int, what: str) -> tuple[list[str], np.ndarray]:
         msg = f"Got {len(codes)} {what} for {n} cells; one a cell is needed."
         raise DataError(msg)
     return list(names), codes
+
+
+def _plain(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters as a card keeps them: what stands for a file or an object is its name."""
+    vectors = parameters["gene_vectors"]
+    named = vectors.encoder if isinstance(vectors, GeneVectors) else vectors and Path(vectors).name
+    return {**parameters, "gene_vectors": named, "views": list(parameters["views"])}
 
 
 def _device(device: str) -> str:

@@ -10,6 +10,8 @@ import pandas as pd
 from scipy import sparse
 
 from whycell.knowledge.terms import Ontology
+from whycell.models.pooled import OBSM
+from whycell.models.representations import names_of
 from whycell.models.typer import CellTyper
 
 __all__ = ["WhycellModel"]
@@ -24,6 +26,11 @@ class WhycellModel:
         Of the training.
     parameters
         Other parameters of `CellTyper`.
+
+    Attributes
+    ----------
+    obsm_keys
+        Embeddings that ``fit`` and the answers need.
     """
 
     name = "whycell"
@@ -39,6 +46,8 @@ class WhycellModel:
         self.seed, self.threads, self.device = seed, threads, device
         self.parameters = dict(parameters or {})
         self.typer = CellTyper(random_state=seed, device=device, **self.parameters)
+        names = names_of(self.typer.representation, self.typer.views, described=self.typer.gene_vectors is not None)
+        self.obsm_keys = tuple(name.removeprefix(OBSM) for name in names if name.startswith(OBSM))
 
     def fit(
         self,
@@ -51,8 +60,9 @@ class WhycellModel:
         ontology: Ontology,
         label_ids: Mapping[str, str],
         measured: Mapping[str, np.ndarray] | None = None,
+        obsm: Mapping[str, np.ndarray] | None = None,
     ) -> Self:
-        """Learn; see the protocol."""
+        """Learn; see the protocol. ``obsm`` holds (n, width) vectors for the keys in ``obsm_keys``."""
         self.typer = CellTyper(
             **{"normalise": "cp10k", **self.parameters}, random_state=self.seed, device=self.device
         ).fit(
@@ -63,14 +73,19 @@ class WhycellModel:
             studies=studies,
             label_ids=label_ids,
             measured=measured,
+            obsm=obsm,
             ontology=ontology,
         )
         return self
 
-    def predict_proba(self, X: sparse.csr_matrix, *, genes: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    def predict_proba(
+        self, X: sparse.csr_matrix, *, genes: np.ndarray, obsm: Mapping[str, np.ndarray] | None = None
+    ) -> tuple[np.ndarray, list[str]]:
         """(n, k) probabilities of the leaves, and their labels."""
-        return self.typer.predict_proba(X, genes=list(genes)), [str(label) for label in self.typer.classes_]
+        return self.typer.predict_proba(X, genes=list(genes), obsm=obsm), [str(c) for c in self.typer.classes_]
 
-    def call(self, X: sparse.csr_matrix, *, genes: np.ndarray) -> pd.DataFrame:
+    def call(
+        self, X: sparse.csr_matrix, *, genes: np.ndarray, obsm: Mapping[str, np.ndarray] | None = None
+    ) -> pd.DataFrame:
         """One row a cell."""
-        return self.typer.call(X, genes=list(genes))
+        return self.typer.call(X, genes=list(genes), obsm=obsm)
