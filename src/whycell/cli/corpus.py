@@ -1,5 +1,6 @@
 """``whycell corpus``: many files as one: looked at, asked, chosen from and fetched without a download."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ from whycell.cli import options
 from whycell.cli.corpus_gather import gather
 from whycell.cli.manners import print_json, working
 
-__all__ = ["corpus", "scan"]
+__all__ = ["corpus", "query", "report", "scan"]
 
 corpus = typer.Typer(
     name="corpus",
@@ -59,6 +60,66 @@ def scan(
                 f"{told['files']:,} files, {told['new']:,} of them new, {told['cells']:,} cells; "
                 f"{told['unreadable']:,} could not be read."
             )
+            print(output)
+
+
+@corpus.command(no_args_is_help=True)
+def query(
+    catalog: Annotated[Path, typer.Argument(metavar="CATALOG", help="What whycell corpus scan wrote.")],
+    sql: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT.")],
+    tsv: Annotated[bool, typer.Option("--tsv", help="Print tabs between columns, whole and unrounded.")] = False,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Asks a catalogue a question in SQL.
+
+    Views: files (one row a file), cells (runs of neighbouring cells, with n of them; those that are in another file too
+    are left out), runs (with those), var (genes), dist (depth), labels (words, their terms and rules), columns (what
+    each file calls its fields). Nothing can be written, and no other file read.
+
+    \b
+    Example:
+      whycell corpus query catalog/ "select cell_type, sum(n) from cells group by 1 order by 2 desc limit 20"
+      whycell corpus query catalog/ "select address, reason from files where status <> 'ok'" --tsv
+
+    From Python: whycell.jobs.corpus_report.query.
+    """
+    with working(quiet=True, debug=debug):
+        from whycell.jobs.corpus_report import query as job
+
+        frame = job(catalog, sql)
+        if json:
+            print_json(frame)
+        elif tsv:
+            frame.to_csv(sys.stdout, sep="\t", index=False)
+        else:
+            print(frame.to_string(index=False, max_colwidth=60, na_rep="") if len(frame) else "no rows")
+
+
+@corpus.command(no_args_is_help=True)
+def report(
+    catalog: Annotated[Path, typer.Argument(metavar="CATALOG", help="What whycell corpus scan wrote.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="HTML", help="The page.")],
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    force: options.Force = False,
+    debug: options.Debug = False,
+) -> None:
+    """Draws what a catalogue holds: the depth of every file, outliers first, cell types, and how words were understood.
+
+    \b
+    Example:
+      whycell corpus report catalog/ -o catalog.html
+
+    From Python: whycell.jobs.corpus_report.report.
+    """
+    with working(quiet=quiet, debug=debug):
+        from whycell.jobs.corpus_report import report as job
+
+        summary = job(catalog, output, force=force)
+        if json:
+            print_json({"output": str(output), **summary.summary})
+        else:
             print(output)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from whycell.corpus.contents import Contents
 from whycell.corpus.depth import FEW, MOST, Depth, sample_rows
 from whycell.corpus.fields import cell_fields, primary_cells, runs_of, with_terms
-from whycell.corpus.parts import file_row, key_of, write_part
+from whycell.corpus.parts import PARTS, file_row, key_of, write_part
 from whycell.data.block_cache import open_h5
 from whycell.data.examine_values import matrix_rank
 from whycell.data.hdf5_tree import Hdf5
@@ -89,6 +89,7 @@ def scan_into(catalog: Path, address: str) -> dict[str, Any]:
         )
     finally:
         source.close()
+    _clear(catalog, key)
     scanned.row |= {"bytes_read": source.bytes_read, "requests": source.requests}
     for part, columns in scanned.parts.items():
         write_part(catalog, part, key=key, columns=columns)
@@ -96,6 +97,12 @@ def scan_into(catalog: Path, address: str) -> dict[str, Any]:
         write_layout(scanned.layout, catalog, key=key, force=True)
     write_part(catalog, "files", key=key, columns={name: [value] for name, value in scanned.row.items()})
     return scanned.row | {"new": True}
+
+
+def _clear(catalog: Path, key: str) -> None:
+    """Take away what an earlier state of the file left, the mark first."""
+    for part in ("files", *PARTS):
+        (catalog / part / f"{key}.parquet").unlink(missing_ok=True)
 
 
 def scan_file(source: RemoteFile) -> Scanned:
