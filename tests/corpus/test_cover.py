@@ -95,9 +95,15 @@ def test_what_costs_more_than_its_lack_is_left():
 
 
 @settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 10_000), n_offers=st.integers(1, 9), budget=st.floats(0.5, 15.0))
-def test_what_a_budget_buys_lies_under_its_bound(seed, n_offers, budget):
-    problem = _problem(seed, n_offers=n_offers, n_kinds=3, donors=False, opening=0.0)
+@given(
+    seed=st.integers(0, 10_000),
+    n_offers=st.integers(1, 9),
+    donors=st.booleans(),
+    opening=st.sampled_from([0.0, 1.5]),
+    budget=st.floats(0.5, 15.0),
+)
+def test_what_a_budget_buys_lies_under_its_bound(seed, n_offers, donors, opening, budget):
+    problem = _problem(seed, n_offers=n_offers, n_kinds=3, donors=donors, opening=opening)
     found = spend(problem, budget=budget)
     assert problem.cost_of(found.taken) <= budget + 1e-9
     best = max(

@@ -8,6 +8,7 @@ import typer
 
 from whycell.cli import options
 from whycell.cli.corpus_gather import gather
+from whycell.cli.corpus_select import select
 from whycell.cli.manners import print_json, working
 
 __all__ = ["corpus", "query", "report", "scan"]
@@ -123,4 +124,5 @@ def report(
             print(output)
 
 
+corpus.command(no_args_is_help=True)(select)
 corpus.command(no_args_is_help=True)(gather)

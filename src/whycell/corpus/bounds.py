@@ -17,7 +17,7 @@ from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 
 from whycell.corpus.demands import Problem
 
-__all__ = ["EXACT_ROWS", "Exact", "Relaxed", "relax", "solve_exactly"]
+__all__ = ["EXACT_ROWS", "Exact", "Relaxed", "most_gain", "relax", "solve_exactly"]
 
 #: Offers up to which a proof is tried, and files and donors stand in the relaxation one by one.
 EXACT_ROWS = 2_000
@@ -108,6 +108,55 @@ def solve_exactly(problem: Problem, *, seconds: float) -> Exact:
     )
     bound = found.mip_dual_bound if found.mip_dual_bound is not None and np.isfinite(found.mip_dual_bound) else 0.0
     return Exact(found.x[: len(problem.cost)] > 0.5 if found.x is not None else None, float(bound))
+
+
+def most_gain(problem: Problem, budget: float, *, tangents: tuple[np.ndarray, np.ndarray, np.ndarray]) -> float:
+    """The relaxation of a budget: no offers within it have a larger sum of concave gains.
+
+    Parameters
+    ----------
+    problem
+        Offers and demands.
+    budget
+        MB.
+    tangents
+        (n_tangents,) the demand, the slope and the height at zero of lines above the gains; a gain is at most each of
+        its lines.
+    """
+    owner, slope, height = tangents
+    n, n_demands = len(problem.cost), len(problem.asked)
+    if not n:
+        return 0.0
+    n_rows = len(problem.owner)
+    to_demand = sp.csr_matrix((np.ones(n_rows), (np.arange(n_rows), problem.owner)), shape=(n_rows, n_demands))
+    sizes = np.bincount(problem.file_of, minlength=problem.n_files)
+    cost = problem.cost + problem.opening / sizes[problem.file_of]
+    counted = sp.csr_matrix(problem.amounts, dtype=np.float64, copy=True)
+    counted.data = np.minimum(counted.data, problem.most[counted.indices])
+    line = sp.csr_matrix((slope, (np.arange(len(owner)), owner)), shape=(len(owner), n_demands))
+    gain = sp.csr_matrix((np.ones(len(owner)), (np.arange(len(owner)), owner)), shape=(len(owner), n_demands))
+    # Variables: offers, what demands have, gains. Rows: have <= sum of offers, gain <= each line, cost <= budget.
+    A = sp.bmat(
+        [
+            [_capped(counted @ to_demand, problem.asked).T, -sp.identity(n_demands), None],
+            [None, line, -gain],
+            [sp.csr_matrix(-cost[None, :]), None, None],
+        ],
+        format="csr",
+    )
+    program = _Program(
+        c=np.concatenate([np.zeros(n + n_demands), -np.ones(n_demands)]),
+        A=A,
+        b=np.concatenate([np.zeros(n_demands), -height, [-budget]]),
+        upper=np.concatenate([np.ones(n), problem.asked, np.ones(n_demands)]),
+        n_demands=n_demands,
+    )
+    solved = linprog(
+        program.c, A_ub=-program.A, b_ub=-program.b, bounds=np.column_stack([0 * program.upper, program.upper])
+    )
+    if solved.x is None:
+        return float(n_demands)
+    return -_weak_duality(program, np.maximum(-solved.ineqlin.marginals, 0.0))
 
 
 def _program(problem: Problem, *, full: bool) -> _Program:

@@ -2,8 +2,9 @@
 
 Every demand ``u`` has a concave gain, ``g_u(n) = log(1 + n / k) / log(1 + asked / k)`` up to what is asked (0 for none,
 1 for all, the first cells of a type worth the most), and gains add. The sum is monotone and submodular, so the offer of
-most gain a megabyte, again and again, with the best single offer as a rival, is within (1 - 1/e)/2 of the best; the
-bound told is that of what was found, which is usually much nearer: for any set S,
+most gain a megabyte, again and again, with the best single offer as a rival, is within (1 - 1/e)/2 of the best. The
+bound told is usually much nearer: the least of the linear relaxation, in which each gain lies under its tangents, and,
+for sets S met on the way,
 
     best <= gain(S) + the fractional knapsack of the gains that single offers add to S.
 """
@@ -15,12 +16,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from whycell.corpus.bounds import most_gain
 from whycell.corpus.demands import Problem
 
 __all__ = ["Spent", "spend"]
 
 _KNEE = 50.0
-_BOUNDS = 24
+_TANGENTS = np.array([0.0, 0.003, 0.01, 0.03, 0.07, 0.15, 0.3, 0.5, 0.75, 1.0])  # shares of what is asked
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,14 @@ class _Gain:
         """(n_demands,) gain where demands have (n_demands,) so much."""
         return np.asarray(np.log1p(np.minimum(have, self.asked) / self.knee) * self.scale)
 
+    def tangents(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Demand, slope and height at zero of lines that no gain rises above."""
+        at = _TANGENTS[:, None] * self.asked
+        slope = self.scale / (self.knee + at)
+        height = np.log1p(at / self.knee) * self.scale - slope * at
+        owner = np.tile(np.arange(len(self.asked)), len(_TANGENTS))
+        return owner, slope.ravel(), height.ravel()
+
     def one(self, u: np.ndarray, have: np.ndarray) -> np.ndarray:
         """Gain of some demands alone."""
         return np.asarray(np.log1p(np.minimum(have, self.asked[u]) / self.knee[u]) * self.scale[u])
@@ -106,7 +116,7 @@ def spend(problem: Problem, *, budget: float) -> Spent:
         spent, bought = spent + price, bought + 1
         if bought == next_bound:
             bound, next_bound = min(bound, state.bound(budget)), bought * 2
-    bound = min(bound, state.bound(budget))
+    bound = min(bound, state.bound(budget), most_gain(problem, budget, tangents=gain.tangents()))
     taken = state.taken
     total = float(gain.of(state.have).sum())
     alone = _best_alone(problem, gain, affordable)
@@ -152,11 +162,14 @@ class _Buying:
         return np.asarray(mine[~self.taken[mine]])
 
     def bound(self, budget: float) -> float:
-        """Gain so far, and what the budget would buy more of at today's rates; files counted as open."""
+        """Gain so far, and what the budget would buy more of at today's rates; files are opened by parts."""
         worth = self._worths()
-        order = np.argsort(-worth / self.problem.cost, kind="stable")
-        paid = np.cumsum(self.problem.cost[order])
-        part = np.clip((budget - (paid - self.problem.cost[order])) / self.problem.cost[order], 0.0, 1.0)
+        sizes = np.bincount(self.problem.file_of, minlength=self.problem.n_files)
+        shut = ~self.opened[self.problem.file_of] if len(self.opened) else np.zeros(0, dtype=bool)
+        cost = self.problem.cost + shut * self.problem.opening / np.maximum(sizes, 1)[self.problem.file_of]
+        order = np.argsort(-worth / cost, kind="stable")
+        paid = np.cumsum(cost[order])
+        part = np.clip((budget - (paid - cost[order])) / cost[order], 0.0, 1.0)
         return float(self.gain.of(self.have).sum() + worth[order] @ part)
 
     def _adds(self, i: int) -> tuple[np.ndarray, np.ndarray]:
