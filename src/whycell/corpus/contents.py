@@ -60,10 +60,7 @@ class Contents:
         self.n_cells = int(self._obs[index_of(self._obs)].shape[0] if grouped else self._obs.shape[0])
         self.matrices = self._survey()
         self.columns: dict[str, Found] = find_columns(column_names(self._obs), peek=self._peek)
-        self._fetch(
-            [path for each in self.columns.values() for path in self._leaves("obs", each.column)]
-            + [f"uns/{key}" for key in _UNS]
-        )
+        self._fetch_all()
 
     def matrix_at(self, where: str) -> Any:
         """The stored element of a matrix; before 2019, raw was spelled with a dot."""
@@ -102,12 +99,9 @@ class Contents:
 
     def genes(self, where: str) -> Genes:
         """Ensembl ids (empty where unknown), symbols, and the rule by which the ids were found, of one matrix."""
-        frame, key = self._var(where)
-        names = column_names(frame)
-        fields = {field.name: find_one(field, names) for field in (_ID, _SYMBOL)}
-        index = index_of(frame) if is_group(frame) else frame.dtype.names[0]
-        wanted = [index, *(each.column for each in fields.values() if each)]
-        self._fetch([path for name in wanted for path in self._leaves(key, name)])
+        frame, _ = self._var(where)
+        wanted, fields = self._gene_columns(frame)
+        index = wanted[0]
         held = {name: texts(read_column(frame, name)).tolist() for name in dict.fromkeys(wanted)}
         candidates = [(index, "index"), *((f.column, f"{f.rule}:{f.column}") for f in fields.values() if f)]
         by_values = next(((name, rule) for name, rule in candidates if _are_ids(held[name])), None)
@@ -119,6 +113,29 @@ class Contents:
             return ids, symbols, by_values[1]
         names_ = symbols or held[index]
         return resolve_genes(names_).ids.tolist(), names_, "symbols"
+
+    def _fetch_all(self) -> None:
+        """Everything that will be asked for, on the same journeys: columns, genes, pointers and indexes of chunks."""
+        paths = [path for each in self.columns.values() for path in self._leaves("obs", each.column)]
+        paths += [f"uns/{key}" for key in _UNS]
+        indexes = []
+        for where, info in self.matrices.items():
+            at = str(self.matrix_at(where).name).strip("/")
+            paths += [f"{at}/indptr"] if info.encoding != "dense" else []
+            indexes += [at] if info.encoding == "dense" else [f"{at}/data", f"{at}/indices"]
+        for where in {"raw/X" if where == "raw/X" else "X" for where in self.matrices}:
+            frame, key = self._var(where)
+            paths += [path for name in self._gene_columns(frame)[0] for path in self._leaves(key, name)]
+        if hasattr(self._file, "fetch"):
+            there = [path for path in paths if (at := self._file.get(path)) is not None and not is_group(at)]
+            self._file.fetch(there, indexes=indexes)
+
+    def _gene_columns(self, frame: Any) -> tuple[list[str], dict[str, Found | None]]:
+        """The columns of var that are read, its index first, and which of them hold ids and symbols."""
+        names = column_names(frame)
+        fields = {field.name: find_one(field, names) for field in (_ID, _SYMBOL)}
+        index = index_of(frame) if is_group(frame) else frame.dtype.names[0]
+        return [index, *(each.column for each in fields.values() if each)], fields
 
     def _refuse_strangers(self) -> None:
         keys = set(self._file.keys())
@@ -200,11 +217,6 @@ class Contents:
     def _load(self, paths: Sequence[str]) -> None:
         if hasattr(self._file, "load"):
             self._file.load(paths)
-
-    def _fetch(self, paths: Sequence[str]) -> None:
-        if hasattr(self._file, "fetch"):
-            there = [path for path in paths if (at := self._file.get(path)) is not None and not is_group(at)]
-            self._file.fetch(there)
 
 
 def _are_ids(names: Sequence[str]) -> bool:

@@ -107,18 +107,21 @@ class Hdf5:
             at = [child for each in at for child in (self._nodes[each].links or {}).values()]
         self.run(self._read_attributes())
 
-    def fetch(self, paths: Sequence[str]) -> None:
+    def fetch(self, paths: Sequence[str], *, indexes: Sequence[str] = ()) -> None:
         """Fetch the values of datasets: all their indexes, then all their bytes, then all their texts, together.
 
         Parameters
         ----------
         paths
             Datasets; those that are not there are passed over.
+        indexes
+            Datasets of which only the index of the chunks is wanted, on the same journeys.
         """
-        named = {path.strip("/"): address for path in paths if (address := self._address(path)) is not None}
+        named = {path.strip("/"): at for path in (*paths, *indexes) if (at := self._address(path)) is not None}
         self.run(self._visit(list(named.values())))
         self.run(together([self._index(address, path) for path, address in named.items()]))
-        whole = [address for address in named.values() if self._nodes[address].array is None]
+        wanted = {path.strip("/") for path in paths}
+        whole = [at for path, at in named.items() if path in wanted and self._nodes[at].array is None]
         self.run(together([self._values(address) for address in whole]))
 
     def node(self, address: int) -> _Node:

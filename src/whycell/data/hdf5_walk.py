@@ -12,15 +12,16 @@ from collections.abc import Generator, Sequence
 from typing import TypeVar
 
 from whycell.data.ranges import ByteSource
+from whycell.errors import FormatError
 
 __all__ = ["Arrived", "Pages", "UnknownLayoutError", "Walk", "together"]
 
 Found = TypeVar("Found")
 Walk = Generator[list[tuple[int, int]], list[bytes], Found]
 
-PAGE = 2048  # metadata of neighbours lie together: what one read brings often answers the next
-LARGE = 2 * PAGE  # such reads go as they are
-KEPT = 4096  # pages
+PAGE = 16 * 1024  # metadata of neighbours lie together: what one read brings often answers the next
+LARGE = 2048  # longer reads go as they are: nodes of a chunk index lie far apart
+KEPT = 1024  # pages
 
 
 class UnknownLayoutError(Exception):
@@ -58,13 +59,20 @@ class Pages:
         except StopIteration as end:
             found: Found = end.value
             return found
+        except FormatError:
+            raise
+        except (ValueError, LookupError, OverflowError, TypeError, MemoryError) as error:  # damaged bytes make any of them
+            msg = f"a structure contradicts itself ({type(error).__name__})"
+            raise UnknownLayoutError(msg) from error
 
     def _serve(self, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
         size = self.source.size
         ranges = [(offset + self.base, n) for offset, n in wanted]
-        if any(n < 0 or offset < 0 or offset + n > size for offset, n in ranges):
+        if any(n < 0 or offset < 0 or offset > size or n > size for offset, n in ranges):
             msg = "it names bytes outside the file"
             raise UnknownLayoutError(msg)
+        # A structure of unknown length is asked for generously, which may reach over the end.
+        ranges = [(offset, min(n, size - offset)) for offset, n in ranges]
         missing: dict[int, None] = {}
         large = [i for i, (_, n) in enumerate(ranges) if n > LARGE]
         for offset, n in ranges:
