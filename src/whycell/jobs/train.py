@@ -87,7 +87,7 @@ def train(
     from threadpoolctl import threadpool_limits
 
     from whycell.models.pooled import OBSM
-    from whycell.models.representations import names_of
+    from whycell.models.representations import SILENT, names_of
     from whycell.models.typer import CellTyper
 
     talk = talk or Talk()
@@ -172,6 +172,9 @@ def train(
             **({"views": list(views)} if views else {}),
         },
     )
+    for view in typer.about_.get("representation", {}).get("views", ()):
+        if view["weight"] == 0 and view["name"] not in SILENT.get(representation, ()):
+            talk.note(f"{view['name']} counts for nothing on cells held out and is left out of the model")
     for sentence in typer.about_["warnings"]:
         talk.warn(sentence)
     return typer.about_

@@ -141,6 +141,12 @@ def load_examples(folder: Path, card: Mapping[str, Any]) -> Examples:
         The model keeps none, or the file is missing, truncated or another's.
     """
     told = card.get("examples")
+    if told is None and "pool" in card:
+        msg = (
+            f"The model {card.get('name', folder.name)!r} pools several views and keeps no training cells: who taught "
+            "a call is reckoned within one network; train with --representation expression or genept-w."
+        )
+        raise ModelError(msg)
     if told is None:
         msg = (
             f"The model {card.get('name', folder.name)!r} keeps no training cells, so it cannot say which "

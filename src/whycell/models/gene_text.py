@@ -14,6 +14,7 @@ from whycell.encode.text import TextEncoder, embed_texts, load_encoder
 from whycell.errors import UsageError
 from whycell.knowledge.genes import symbol_of
 from whycell.models.baselines import EstimatorBaseline
+from whycell.models.neighbours import CosineNeighbours
 
 __all__ = ["CONTROLS", "HEADS", "GenePTS", "GenePTW"]
 
@@ -31,6 +32,7 @@ class _OnText(EstimatorBaseline):
         head: str = "logistic",
         C: float = 100.0,
         neighbours: int = 15,
+        search: str = "auto",
         threshold: float = 0.95,
         seed: int = 0,
         threads: int = 1,
@@ -39,13 +41,13 @@ class _OnText(EstimatorBaseline):
         if head not in HEADS:
             msg = f"head is {head!r}; one of {', '.join(HEADS)} is needed."
             raise UsageError(msg)
-        self.head, self.C, self.neighbours = head, C, neighbours
+        self.head, self.C, self.neighbours, self.search = head, C, neighbours, search
 
     def _estimator(self) -> Any:
         if self.head == "knn":
-            from sklearn.neighbors import KNeighborsClassifier
-
-            return KNeighborsClassifier(self.neighbours, metric="cosine", n_jobs=self.threads)
+            return CosineNeighbours(
+                neighbours=self.neighbours, search=self.search, seed=self.seed, threads=self.threads
+            )
         if self.head == "random_forest":
             from sklearn.ensemble import RandomForestClassifier
 
@@ -93,8 +95,8 @@ class GenePTW(_OnText):
         ``"none"``, ``"idf"``, or ``"labels"``: how well a gene tells the training labels apart.
     control
         ``"none"``, or what replaces the texts: ``"random"`` vectors of the same spectrum, or texts ``"permuted"``.
-    head, C, neighbours
-        What decides on the embedding.
+    head, C, neighbours, search
+        What decides on the embedding: one of :data:`HEADS`; how neighbours are searched, see `CosineNeighbours`.
     threshold, seed, threads
         As every baseline takes them.
     """
@@ -114,11 +116,14 @@ class GenePTW(_OnText):
         head: str = "logistic",
         C: float = 100.0,
         neighbours: int = 15,
+        search: str = "auto",
         threshold: float = 0.95,
         seed: int = 0,
         threads: int = 1,
     ) -> None:
-        super().__init__(head=head, C=C, neighbours=neighbours, threshold=threshold, seed=seed, threads=threads)
+        super().__init__(
+            head=head, C=C, neighbours=neighbours, search=search, threshold=threshold, seed=seed, threads=threads
+        )
         if control not in CONTROLS or weighting not in ("none", "idf", "labels"):
             msg = (
                 f"Got control {control!r} and weighting {weighting!r}; wanted {', '.join(CONTROLS)}; none, idf, labels."
@@ -155,8 +160,8 @@ class GenePTS(_OnText):
         Genes that a sentence names at most.
     cache
         Folder of the cache of vectors.
-    head, C, neighbours
-        What decides on the embedding.
+    head, C, neighbours, search
+        What decides on the embedding: one of :data:`HEADS`; how neighbours are searched, see `CosineNeighbours`.
     threshold, seed, threads
         As every baseline takes them.
     """
@@ -172,11 +177,14 @@ class GenePTS(_OnText):
         head: str = "logistic",
         C: float = 100.0,
         neighbours: int = 15,
+        search: str = "auto",
         threshold: float = 0.95,
         seed: int = 0,
         threads: int = 1,
     ) -> None:
-        super().__init__(head=head, C=C, neighbours=neighbours, threshold=threshold, seed=seed, threads=threads)
+        super().__init__(
+            head=head, C=C, neighbours=neighbours, search=search, threshold=threshold, seed=seed, threads=threads
+        )
         self.encoder: Any = encoder
         if isinstance(encoder, str):
             self.encoder = load_encoder(encoder, precision="bfloat16", threads=threads)

@@ -14,18 +14,22 @@ from whycell.encode.gene_vectors import GeneVectors, read_gene_vectors
 from whycell.encode.genept import prepare_gene_matrix
 from whycell.errors import DataError, GeneError, UsageError
 from whycell.models.calibrate import Folds, fit_temperature
-from whycell.models.ensemble import pool_weights
+from whycell.models.ensemble import pool, pool_weights
 from whycell.models.forward import ensemble_logits, softmax
 from whycell.models.lessons import Cells, Learned, Recipe, learn
 from whycell.models.pooled import OBSM, Pool, Sentences, View, as_values, encoder_named, in_view
 from whycell.models.tested import MOST_A_LEVEL, HeldOut, truths_of
 
-__all__ = ["REPRESENTATIONS", "Lookout", "Sources", "most_held_out", "names_of", "pool_of"]
+__all__ = ["REPRESENTATIONS", "SILENT", "Lookout", "Sources", "most_held_out", "names_of", "pool_of"]
 
 #: By name, what a model can be asked to see.
 REPRESENTATIONS = ("expression", "genept-w", "genept-s", "ensemble")
+#: Views that a representation trains for novelty and for checking files, and that have no say in its calls.
+SILENT = {"genept-s": ("expression",)}
 _ENOUGH_SENTENCES = 400
 _FEWEST_DESCRIBED = 10
+#: Nats a held-out cell by which a view must make the labels more probable to have a say.
+_HELPS = 1e-3
 
 
 def names_of(representation: str, views: Sequence[str] = (), *, described: bool = True) -> tuple[str, ...]:
@@ -132,8 +136,7 @@ class Sources:
         for name in names:
             if name.startswith(OBSM):
                 vectors[name] = _given(obsm or {}, name.removeprefix(OBSM), len(cells.kind))
-        silent = ("expression",) if representation == "genept-s" else ()
-        return cls(names, silent, texts, sentences, vectors, about)
+        return cls(names, SILENT.get(representation, ()), texts, sentences, vectors, about)
 
 
 @dataclass(frozen=True)
@@ -231,28 +234,14 @@ def pool_of(
 
     Returns
     -------
-    The pool; the held-out answers with the pooled log-probabilities in the place of the first view's; and for a card
-    one row a view: its name, weight and log-loss, beside those of the pool.
+    The pool, of the views that help; the held-out answers with the pooled log-probabilities
+    in the place of the first view's; and for a card one row a view: its name, weight and log-loss, beside the pool's.
     """
     truth = truths_of(held, cells, folds, models, below=below)[0]
     use = np.asarray(truth.any(axis=1) & ~truth.all(axis=1))
     every = [held.log_p[0], *(levels[0] for levels in held.others)]
     temperatures = np.array([fit_temperature(log_p[use], truth[use]) if use.any() else 1.0 for log_p in every])
-    speaking = [i for i, name in enumerate(sources.names) if name not in sources.silent]
-    weights = np.zeros(len(every))
-    if len(speaking) == 1 or not use.any():
-        weights[speaking] = 1.0 / len(speaking)
-    else:
-        group = folds.group[held.rows[0]][use]
-        _, codes, counts = np.unique(group, return_inverse=True, return_counts=True)
-        some = np.stack([every[i][use] for i in speaking])
-        found = pool_weights(some, truth[use], cell_weights=1.0 / counts[codes])
-        # How sure the pool is, is the temperature's to say, as for any other model.
-        weights[speaking] = found / found.sum() if found.sum() > 0 else 1.0 / len(speaking)
-    views = tuple(
-        View(one.name, one.learned, sources.sentences if one.name == "genept-s" else None) for one in lookouts
-    )
-    pool = Pool(sources.names, weights, temperatures, views)
+    weights = _weights(sources, every, truth, use, folds.group[held.rows[0]])
     levels = [
         np.asarray(sum(np.float32(w) * p for w, p in zip(weights, parts, strict=True)), dtype=np.float32)
         for parts in zip(held.log_p, *held.others, strict=True)
@@ -263,12 +252,47 @@ def pool_of(
     ]
     own = fit_temperature(levels[0][use], truth[use]) if use.any() else 1.0
     rows.append({"name": "pooled", "weight": 1.0, "held_out_log_loss": _loss(levels[0] / own, truth, use)})
-    return pool, replace(held, log_p=levels, others=()), rows
+    # What counts for nothing is not kept: no file need bring it, and no sentence be read for it.
+    kept = [0, *(i for i in range(1, len(every)) if weights[i] > 0)]
+    views = tuple(
+        View(one.name, one.learned, sources.sentences if one.name == "genept-s" else None)
+        for one in (lookouts[i - 1] for i in kept[1:])
+    )
+    together = Pool(tuple(sources.names[i] for i in kept), weights[kept], temperatures[kept], views)
+    return together, replace(held, log_p=levels, others=()), rows
 
 
 def most_held_out(sources: Sources) -> int:
     """Cells seen through gaps of one size at most: sentences are slow to read."""
     return _ENOUGH_SENTENCES if "genept-s" in sources.names else MOST_A_LEVEL
+
+
+def _weights(
+    sources: Sources, every: Sequence[np.ndarray], truth: np.ndarray, use: np.ndarray, group: np.ndarray
+) -> np.ndarray:
+    """(n_views,) that sum to one; 0 for a silent view, and for one without which held-out cells are as probable."""
+    speaking = [i for i, name in enumerate(sources.names) if name not in sources.silent]
+    _, codes, counts = np.unique(group[use], return_inverse=True, return_counts=True)
+    cell_weights = 1.0 / counts[codes]
+
+    def fitted(views: list[int]) -> tuple[np.ndarray, float]:
+        some = np.stack([every[i][use] for i in views])
+        found = pool_weights(some, truth[use], cell_weights=cell_weights)
+        right = (pool(some, found) * truth[use]).sum(axis=1)
+        return found, float(-np.average(np.log(np.maximum(right, 1e-12)), weights=cell_weights))
+
+    found, loss = fitted(speaking) if use.any() else (np.ones(len(speaking)), 0.0)
+    while len(speaking) > 1 and use.any():
+        tried = [[i for i in speaking if i != out] for out in speaking]
+        fits = [fitted(views) for views in tried]
+        best = int(np.argmin([worse for _, worse in fits]))
+        if fits[best][1] > loss + _HELPS:
+            break
+        speaking, found = tried[best], fits[best][0]
+    out = np.zeros(len(every))
+    # How sure the pool is, is the temperature's to say, as for any other model.
+    out[speaking] = found / found.sum() if found.sum() > 0 else 1.0 / len(speaking)
+    return out
 
 
 def _loss(log_p: np.ndarray, truth: np.ndarray, use: np.ndarray) -> float | None:
