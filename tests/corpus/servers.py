@@ -25,7 +25,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 NGINX = shutil.which("nginx")
-_LUA = Path("/usr/lib/nginx/modules/ngx_http_lua_module.so")
+LUA = Path("/usr/lib/nginx/modules/ngx_http_lua_module.so")
 _NDK = Path("/usr/lib/nginx/modules/ndk_http_module.so")
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)$")
 
@@ -179,7 +179,7 @@ class Nginx:
 
 
 @contextlib.contextmanager
-def serve_nginx(folder: Path, work: Path, *, delay: float = 0.0) -> Iterator[Nginx]:
+def serve_nginx(folder: Path, work: Path, *, delay: float = 0.0, rate: int = 0) -> Iterator[Nginx]:
     """Serve a folder by nginx; ``delay`` seconds before each answer where its lua module is there.
 
     Parameters
@@ -190,15 +190,17 @@ def serve_nginx(folder: Path, work: Path, *, delay: float = 0.0) -> Iterator[Ngi
         An empty folder for its configuration and its logs.
     delay
         Seconds; needs the lua module.
+    rate
+        MB/s of one connection; 0 is no limit.
     """
     if NGINX is None:
         msg = "nginx is not installed"
         raise RuntimeError(msg)
-    delays = _LUA.exists() and _NDK.exists()
+    delays = LUA.exists() and _NDK.exists()
     if delay and not delays:
         msg = "this nginx cannot wait: it has no lua module"
         raise RuntimeError(msg)
-    modules = f"load_module {_NDK};\nload_module {_LUA};\n" if delay else ""
+    modules = f"load_module {_NDK};\nload_module {LUA};\n" if delay else ""
     wait = f"access_by_lua_block {{ ngx.sleep({delay}) }}" if delay else ""
     port = _free_port()
     kept = "\n".join(
@@ -209,7 +211,7 @@ def serve_nginx(folder: Path, work: Path, *, delay: float = 0.0) -> Iterator[Ngi
         f"{modules}{user}worker_processes 1;\npid {work}/pid;\nerror_log {work}/error.log;\ndaemon off;\n"
         f"events {{ worker_connections 1024; }}\nhttp {{\n{kept}\n  access_log {work}/access.log;\n  sendfile on;\n"
         f"  tcp_nodelay on;\n  keepalive_requests 1000000;\n"
-        f"  server {{ listen 127.0.0.1:{port}; location / {{ root {folder}; {wait} }} }}\n}}\n",
+        f"  server {{ listen 127.0.0.1:{port}; location / {{ root {folder}; {wait} limit_rate {rate}m; }} }}\n}}\n",
         encoding="utf-8",
     )
     process = subprocess.Popen(
@@ -221,7 +223,7 @@ def serve_nginx(folder: Path, work: Path, *, delay: float = 0.0) -> Iterator[Ngi
         _wait_for(port, process)
         yield Nginx(f"http://127.0.0.1:{port}", delays)
     finally:
-        process.send_signal(signal.SIGQUIT)
+        process.send_signal(signal.SIGTERM)
         try:
             process.wait(5)
         except subprocess.TimeoutExpired:
@@ -245,10 +247,10 @@ def serve_s3(bucket: str) -> Iterator[tuple[str, Callable[[str, bytes], None]]]:
     )
 
     def put(key: str, content: bytes) -> None:
-        client.put_object(Bucket=bucket, Key=key, Body=content)
+        client.put_object(Bucket=bucket, Key=key, Body=content, ACL="public-read")
 
     try:
-        client.create_bucket(Bucket=bucket)
+        client.create_bucket(Bucket=bucket, ACL="public-read")
         yield endpoint, put
     finally:
         server.stop()

@@ -55,7 +55,7 @@ def open_h5(path: Path) -> h5py.File:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
+def reading(path: Path | str) -> Iterator[None]:
     """Whatever HDF5 raises over a damaged file, as one sentence that names it."""
     try:
         yield

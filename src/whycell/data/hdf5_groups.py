@@ -92,7 +92,7 @@ def _leaves(tree: int, block: Superblock) -> Walk[list[int]]:
         children: list[int] = []
         level = 0
         for raw in bodies:
-            if raw[:4] != b"TREE" or raw[4] != 0:
+            if len(raw) < width or raw[:4] != b"TREE" or raw[4] != 0:
                 msg = "a node of a group is of another kind"
                 raise UnknownLayoutError(msg)
             level, (used,) = raw[5], unpack("H", raw, 6)

@@ -91,27 +91,23 @@ def _btree(stored: Stored, block: Superblock) -> Walk[tuple[np.ndarray, np.ndarr
     n_axes = len(stored.shape) + 1
     key = 8 + 8 * n_axes
     width = 24 + (2 * block.chunk_k + 1) * key + 2 * block.chunk_k * 8
+    depth = 256
     entry = np.dtype([("size", "<u4"), ("mask", "<u4"), ("at", "<u8", (n_axes,)), ("child", "<u8")])
     nodes = [stored.address]
-    seen = 0
     while True:
         bodies = yield [(node, width) for node in nodes]
         level, parts = -1, []
         for raw in bodies:
-            if raw[:4] != b"TREE" or raw[4] != 1 or (level >= 0 and raw[5] != level):
+            if len(raw) < width or raw[:4] != b"TREE" or raw[4] != 1 or (level >= 0 and raw[5] != level):
                 msg = "a node of its chunk index is of another kind"
                 raise UnknownLayoutError(msg)
             level, (used,) = raw[5], unpack("H", raw, 6)
-            if used > 2 * block.chunk_k:
-                msg = "a node of its chunk index is too full"
+            if level >= depth or used > 2 * block.chunk_k:
+                msg = "a node of its chunk index is too full or too deep"
                 raise UnknownLayoutError(msg)
             parts.append(np.frombuffer(raw, entry, count=used, offset=24))
         found = np.concatenate(parts)
         if level == 0:
             told = np.stack([found["child"], found["size"], found["mask"]], axis=1).astype(np.int64)
             return found["at"][:, :-1].astype(np.int64), told
-        nodes = found["child"].tolist()
-        seen += len(nodes)
-        if seen > 1 << 24:
-            msg = "its chunk index does not end"
-            raise UnknownLayoutError(msg)
+        nodes, depth = found["child"].tolist(), level

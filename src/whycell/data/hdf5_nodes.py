@@ -56,6 +56,9 @@ class Hdf5Group(_Named):
         return kind(self._file, at, name)
 
     def __getitem__(self, path: str) -> Any:
+        if not isinstance(path, str):
+            msg = f"{self.name} is a group where values are due"
+            raise UnknownLayoutError(msg)
         found = self.get(path)
         if found is None:
             raise KeyError(path)

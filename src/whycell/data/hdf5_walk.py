@@ -61,7 +61,7 @@ class Pages:
             return found
         except FormatError:
             raise
-        except (ValueError, LookupError, OverflowError, TypeError, MemoryError) as error:  # damaged bytes make any of them
+        except (ValueError, LookupError, OverflowError, TypeError, MemoryError) as error:  # damage makes any of them
             msg = f"a structure contradicts itself ({type(error).__name__})"
             raise UnknownLayoutError(msg) from error
 

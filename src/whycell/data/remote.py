@@ -72,7 +72,8 @@ class RemoteFile:
     address
         A path, ``https://``, ``s3://``, ``gs://``, ``az://container/path`` or ``abfs://container@account.../path``.
     etag, size
-        What the file was when it was scanned; another one is refused. ``None`` takes what is there.
+        What the file was when it was scanned; another one is refused, at the first read where both are given. ``None``
+        takes what is there.
     patience
         Tries and time limits.
 
@@ -92,28 +93,22 @@ class RemoteFile:
         self.bytes_read = 0
         self.retries = 0
         self._patience = patience or Patience()
-        self._lock = threading.Lock()
+        self._lock, self._fetching = threading.Lock(), threading.Lock()
         self._whole: bytes | None = None
         self._store, self._path = store_of(address, timeout=self._patience.timeout)
         self.etag = etag or ""
         self.size = -1 if size is None else size
-        self._head = self._open()
+        known = bool(etag) and size is not None  # then nothing need be asked before the first bytes that are wanted
+        self._head = b"" if known else self._open()
 
     def _open(self) -> bytes:
         try:
-            head, about = self._tried(0, HEAD)
-        except _NoRangesError:
-            self._whole, about = self._all_of_it()
-            head = self._whole[:HEAD]
+            return self._range(0, HEAD)
         except FormatError:
             if self._is_empty():
                 msg = f"{self.name} is empty (0 bytes); copy it again."
                 raise FormatError(msg) from None
             raise
-        found_etag, found_size = _identity(about), int(about["size"])
-        self._check_same(found_etag, found_size)
-        self.etag, self.size = found_etag, found_size
-        return head
 
     def _is_empty(self) -> bool:
         """Of nothing no range can be asked, and every server says so in words of its own."""
@@ -132,13 +127,24 @@ class RemoteFile:
         if offset < 0 or stop > self.size:
             msg = f"{self.name} ends at byte {self.size}, {stop} are needed: it is cut off; scan or copy it again."
             raise FormatError(msg)
-        if self._whole is not None:
-            return self._whole[offset:stop]
         if stop <= len(self._head):
             return self._head[offset:stop]
-        body, about = self._tried(offset, stop)
-        self._check_same(_identity(about), int(about["size"]))
-        return body
+        return self._range(offset, stop)
+
+    def _range(self, start: int, stop: int) -> bytes:
+        """One range, of the file that was opened; from memory where the server only sends it whole."""
+        if self._whole is None:
+            try:
+                body, about = self._tried(start, stop)
+                self._check_same(about)
+                return body
+            except _NoRangesError:
+                with self._fetching:
+                    if self._whole is None:
+                        whole, about = self._all_of_it()
+                        self._check_same(about)
+                        self._whole = whole
+        return self._whole[start:stop]
 
     def read_many(self, ranges: Sequence[tuple[int, int]], *, gap: int = GAP) -> list[memoryview]:
         """Many ranges at once, neighbours in one request.
@@ -241,13 +247,16 @@ class RemoteFile:
                 raise self._given_up(reason, failed)
             time.sleep(self._patience.pause(failed))
 
-    def _check_same(self, etag: str, size: int) -> None:
+    def _check_same(self, about: Any) -> None:
+        """What comes must come from the file that was opened; the first answer says which that is."""
+        etag, size = _identity(about), int(about["size"])
         if (self.etag and etag != self.etag) or (self.size >= 0 and size != self.size):
             msg = (
                 f"{self.name} has changed: it is now {size:,} bytes with mark {etag}, it was {self.size:,} bytes with "
                 f"mark {self.etag}; scan it again."
             )
             raise ChangedError(msg)
+        self.etag, self.size = etag, size
 
     def _given_up(self, reason: str, tries: int) -> FormatError:
         return FormatError(f"{self.name} cannot be read: {reason}; given up after {tries} tries, try again later.")

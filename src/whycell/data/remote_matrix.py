@@ -16,7 +16,7 @@ from whycell.data.block_cache import open_h5
 from whycell.data.chunks import FILTERS, array_of, layout_of
 from whycell.data.columns import CscRows
 from whycell.data.frames import is_group
-from whycell.data.h5ad import sparse_reader
+from whycell.data.h5ad import reading, sparse_reader
 from whycell.data.hdf5_tree import Hdf5
 from whycell.data.hdf5_walk import UnknownLayoutError
 from whycell.data.layouts import MatrixLayout
@@ -50,7 +50,7 @@ def matrix_layout(source: ByteSource, where: str = "X", *, tree: Hdf5 | None = N
         tree = tree or Hdf5(source)
         return _walked(tree, where, source.name)
     except UnknownLayoutError as unknown:
-        with open_h5(source) as file:
+        with reading(source.name), open_h5(source) as file:
             return _by_library(file, where, source.name, str(unknown))
 
 
@@ -71,7 +71,8 @@ def open_rows(source: ByteSource, layout: MatrixLayout) -> RowReader:
     """
     name = f"{source.name}:{layout.where}"
     if layout.encoding == "library":
-        return _library_rows(open_h5(source), layout, name)
+        with reading(source.name):
+            return _library_rows(open_h5(source), layout, name)
     arrays = {part: array_of(source, each) for part, each in layout.arrays.items()}
     if layout.encoding == "dense":
         return DenseRows(arrays["values"], name)
