@@ -103,12 +103,15 @@ class RemoteFile:
 
     def _open(self) -> bytes:
         try:
-            return self._range(0, HEAD)
+            head = self._range(0, HEAD)
         except FormatError:
-            if self._is_empty():
-                msg = f"{self.name} is empty (0 bytes); copy it again."
-                raise FormatError(msg) from None
-            raise
+            if not self._is_empty():
+                raise
+            head = b""
+        if not head:
+            msg = f"{self.name} is empty (0 bytes); copy it again."
+            raise FormatError(msg)
+        return head
 
     def _is_empty(self) -> bool:
         """Of nothing no range can be asked, and every server says so in words of its own."""
