@@ -12,9 +12,10 @@ from whycell.compute import Talk
 from whycell.models.lessons import Lesson
 from whycell.models.nets.heads import Heads
 
-__all__ = ["train_heads"]
+__all__ = ["NEVER", "Dropout", "one_core", "train_heads"]
 
-_NEVER = -50.0  # log of a leaf that the label cannot mean; exp is ten times slower where it leaves its usual range
+#: Log of a leaf that the label cannot mean; exp is ten times slower where it leaves its usual range.
+NEVER = -50.0
 
 
 def train_heads(
@@ -61,7 +62,7 @@ def train_heads(
     views = [torch.as_tensor(lesson.views, device=device).flatten(0, 1) for lesson in lessons]
     meaning = [torch.as_tensor(lesson.meaning, device=device) for lesson in lessons]
     allowed = [
-        torch.where(torch.as_tensor(lesson.meanings), 0.0, _NEVER).to(device=device, dtype=torch.float32)
+        torch.where(torch.as_tensor(lesson.meanings), 0.0, NEVER).to(device=device, dtype=torch.float32)
         for lesson in lessons
     ]
     weights = [torch.as_tensor(lesson.weights, dtype=torch.float32, device=device) for lesson in lessons]
@@ -71,8 +72,8 @@ def train_heads(
     optimiser = torch.optim.AdamW(heads.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps, pct_start=0.2)
     orders = [_Order(len(m), batch, generator) for m in meaning]
-    masks = _Dropout(len(lessons), batch, n_hidden, dropout, generator, device)
-    with _one_core(), (talk or Talk()).progress("training", steps) as bar:
+    masks = Dropout(len(lessons), batch, n_hidden, dropout, generator, device)
+    with one_core(), (talk or Talk()).progress("training", steps) as bar:
         for _ in range(steps):
             cells = [order.next() for order in orders]
             seen = [
@@ -97,7 +98,7 @@ def train_heads(
 
 
 @contextmanager
-def _one_core() -> Iterator[None]:
+def one_core() -> Iterator[None]:
     """Tensors this small are slower on two cores; the setting is the calling thread's own and is put back."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -121,7 +122,7 @@ class _Order:
         return taken
 
 
-class _Dropout:
+class Dropout:
     """Dropout masks cut at random places from one bank; drawing fresh ones took longer than the products they mask."""
 
     def __init__(
@@ -131,5 +132,6 @@ class _Dropout:
         self.bank, self.batch, self.n_members, self.generator = bank.to(device), batch, n_members, generator
 
     def next(self) -> torch.Tensor:
+        """(n_members, batch, n_hidden) masks of one step."""
         starts = torch.randint(len(self.bank) - self.batch, (self.n_members,), generator=self.generator).tolist()
         return torch.stack([self.bank[start : start + self.batch] for start in starts])

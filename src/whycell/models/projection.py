@@ -13,8 +13,10 @@ import scipy.sparse as sp
 
 from whycell.encode.cells import Encoder, gene_shares, log_normalise
 
-__all__ = ["balance", "choose_genes", "learn_encoder", "principal_directions"]
+__all__ = ["POWERS", "balance", "choose_genes", "learn_encoder", "principal_directions"]
 
+#: How far kinds, donors and studies are on the way to weighing the same.
+POWERS = (0.2, 0.5, 1.0)
 _MOST_CELLS = 30_000  # components of more cells than this are the same to three digits
 _SPARE = 12
 # One study's directions are as good after two; those of several, centred each on itself, are flatter.
@@ -62,7 +64,7 @@ def balance(study: np.ndarray, donor: np.ndarray, kind: np.ndarray) -> np.ndarra
     not so much that the few cells of a small one decide.
     """
     weights = np.ones(len(study))
-    for groups, power in ((kind, 0.2), (donor, 0.5), (study, 1.0)):
+    for groups, power in zip((kind, donor, study), POWERS, strict=True):
         _, codes = np.unique(groups, return_inverse=True)
         sums = np.bincount(codes, weights=weights)
         counts = np.bincount(codes)
