@@ -11,7 +11,7 @@ from whycell.cli import options
 from whycell.cli.manners import print_json, print_table, working
 from whycell.errors import UsageError
 
-__all__ = ["PrecisionName", "build", "cells", "coverage", "describe", "embed", "genes", "sweep", "views"]
+__all__ = ["PrecisionName", "build", "cells", "coverage", "describe", "embed", "genes", "sweep", "unseen", "views"]
 
 genes = typer.Typer(
     name="genes",
@@ -439,6 +439,69 @@ def views(
             print_json({"output": str(output), "numbers": found.numbers})
         else:
             print_table(found.numbers)
+
+
+@genes.command(no_args_is_help=True)
+def unseen(
+    references: Annotated[list[Path], typer.Argument(metavar="REF...", help="Labelled cells.")],
+    label: options.Label,
+    gene_vectors: Annotated[
+        str, typer.Option("--gene-vectors", metavar="FILE|URL", help="Vectors that genes embed wrote.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where the map goes.")],
+    group: options.Group = None,
+    study: options.Study = None,
+    label_map: options.LabelMapFile = None,
+    facets: Annotated[
+        str, typer.Option("--facets", metavar="NAME,NAME", help="Kinds of text to use; all unless given.")
+    ] = "",
+    root: Annotated[
+        str, typer.Option("--below", metavar="TERM", help="Answer only terms below this one: CL:0000988.")
+    ] = "",
+    most_cells: Annotated[int, typer.Option("--most-cells", min=10, help="Cells to take, at random.")] = 20_000,
+    seed: options.Seed = 0,
+    threads: options.Threads = 0,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    force: options.Force = False,
+    debug: options.Debug = False,
+) -> None:
+    """Learns to name types that no training cell had, by what the ontology says of them, and says if that helps.
+
+    Each type is left out in turn, donors held out as well: what the map answers stands beside what the typer backs off
+    to. Where the map is no better it stays off in whycell lookup.
+
+    \b
+    Example:
+      whycell genes unseen ref.h5ad --label cell_type --donor donor --gene-vectors vectors.parquet -o map/
+      whycell lookup --cell BARCODE typed.h5ad --gene-vectors vectors.parquet --unseen map/
+
+    From Python: whycell.jobs.unseen.learn_unseen.
+    """
+    with working(quiet=quiet, debug=debug) as talk:
+        from whycell.jobs.unseen import learn_unseen as job
+        from whycell.jobs.words import open_words
+
+        found = job(
+            references,
+            output,
+            label=label,
+            words=open_words(gene_vectors, facets=_split(facets), threads=threads),
+            donor=group,
+            study=study,
+            root=root,
+            label_map=label_map,
+            most_cells=most_cells,
+            seed=seed,
+            threads=threads,
+            force=force,
+            talk=talk,
+        )
+        if json:
+            print_json(vars(found))
+            return
+        print_table(found.summary)
+        talk.note(f"Kept: {found.helps}." if found.helps else "The map is no better than the call, and stays off.")
 
 
 def _numbers(names: str) -> list[int]:

@@ -46,6 +46,12 @@ def lookup(
     key_from: Annotated[
         str, typer.Option("--key-from", metavar="VARIABLE", help="Environment variable that holds the server's key.")
     ] = "OPENAI_API_KEY",
+    unseen: Annotated[
+        Path | None, typer.Option("--unseen", metavar="FOLDER", help="With --cell: a map that genes unseen learned.")
+    ] = None,
+    even_so: Annotated[
+        bool, typer.Option("--even-so", help="Show types of --unseen even where the map was found not to help.")
+    ] = False,
     known: Annotated[bool, typer.Option("--known", help="Only types that the model can call.")] = False,
     top: Annotated[int, typer.Option("--top", min=1, help="Rows of each table.")] = 10,
     key: Annotated[str, typer.Option("--key", metavar="NAME", help="Under which annotate wrote.")] = DEFAULT_KEY,
@@ -75,6 +81,9 @@ def lookup(
         if cell is not None and typed is not None:
             msg = f"With --cell one file is needed, and there are two arguments: {what} and {typed}."
             raise UsageError(msg)
+        if unseen is not None and cell is None:
+            msg = "Types that training never saw are looked up for one cell; name it with --cell."
+            raise UsageError(msg)
         from whycell.jobs import lookup as jobs
         from whycell.jobs.words import open_words
 
@@ -99,7 +108,19 @@ def lookup(
             )
             parts = {"types": found.types, "genes": found.genes, "cells": found.cells, "calls": found.calls}
         else:
-            found = jobs.lookup_cell(cell, file, words=words, most=top, key=key, threads=threads, talk=talk)
+            found = jobs.lookup_cell(
+                cell,
+                file,
+                words=words,
+                unseen=unseen,
+                even_so=even_so,
+                most=top,
+                key=key,
+                threads=threads,
+                talk=talk,
+            )
+            if found.note and not json:
+                talk.note(found.note)
             parts = {"types": found.types, "genes": found.genes}
         if json:
             print_json({k: v for k, v in vars(found).items() if v is not None})

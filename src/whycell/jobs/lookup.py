@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
 from whycell._keys import DEFAULT_KEY, ObsKeys
 from whycell.compute import Talk
 from whycell.data.cells import Cells, open_cells
+from whycell.data.values import to_linear
 from whycell.encode.gene_vectors import GeneVectors
 from whycell.errors import UsageError
 from whycell.jobs.lookup_cells import Expression, gene_weights, measure, score_cells
+from whycell.jobs.unseen import below
 from whycell.jobs.words import Words
 from whycell.knowledge.genes import symbol_of
+from whycell.models.text_scores import text_embedding
+from whycell.models.unseen import load_unseen
 from whycell.results.lookup import CellLookup, Lookup
 
 __all__ = ["lookup", "lookup_cell"]
@@ -104,6 +110,8 @@ def lookup_cell(
     typed: Any,
     *,
     words: Words,
+    unseen: Path | None = None,
+    even_so: bool = False,
     most: int = 10,
     key: str = DEFAULT_KEY,
     threads: int = 0,
@@ -119,17 +127,22 @@ def lookup_cell(
         A file that ``annotate`` wrote, or an AnnData.
     words, most, key, threads, talk
         As ``lookup`` takes them.
+    unseen
+        What ``whycell genes unseen`` wrote: also types that training never saw, where it was found to help.
+    even_so
+        Show them where it was found not to.
 
     Raises
     ------
     UsageError
-        No cell, or several, of that name; or a file that was not typed.
+        No cell, or several, of that name; a file that was not typed; or a map that was learned from other vectors.
     """
     with open_cells(typed) as cells:
         row = _row_of(cells, cell)
         types = _types_of_cell(words, cells, row, ObsKeys(key))
         expression = measure(cells, threads=threads, talk=talk)
         x = expression.rows(np.array([row])).toarray()[0]
+        linear = to_linear(cells.read_rows(expression.where, np.array([row])), expression.kind, first_row=row)
         about = {**words.about, "file": cells.name, "n_cells": cells.n_cells}
     above = np.where((x > 0) & (expression.ids != ""), x - expression.mean, -np.inf)
     best = np.argsort(-above, kind="stable")[: min(most, int(np.isfinite(above).sum()))]
@@ -140,7 +153,45 @@ def lookup_cell(
     table = _genes(words, expression.ids[best], fits).rename(columns={"similarity": "fits"})
     table.insert(2, "expression", x[best])
     table.insert(3, "above", above[best])
-    return CellLookup(cell, types, table, provenance=about)
+    note = ""
+    if unseen is not None:
+        more, note = _unseen(words, Path(unseen), linear, expression.ids, call=term, even_so=even_so, most=most)
+        types = pd.concat([types, more], ignore_index=True)
+    return CellLookup(cell, types, table, note, about)
+
+
+def _unseen(
+    words: Words, folder: Path, counts: sp.csr_matrix, ids: np.ndarray, *, call: str, even_so: bool, most: int
+) -> tuple[pd.DataFrame, str]:
+    """Terms that training never saw, the nearest first, and a sentence on what they are worth."""
+    map_, about = load_unseen(folder)
+    made = about["vectors"]
+    if (made["fingerprint"], made["facets"]) != (words.vectors.fingerprint, list(words.vectors.facets)):
+        msg = (
+            f"The map {folder.name} was learned on vectors of {made['encoder']} with the facets "
+            f"{', '.join(made['facets'])}; give those with --gene-vectors and --facets, or learn it anew."
+        )
+        raise UsageError(msg)
+    by_way = {row["way"]: row for row in about["summary"]}
+    way = about["helps"] or "map below the call"
+    own, other = by_way[way]["lin"], by_way["call"]["lin"]
+    columns = ["what", "term_id", "name", "score", "definition"]
+    if not about["helps"] and not even_so:
+        note = (
+            f"On types left out the map is no better than the call alone (likeness to the truth {own:.2f}, the call's "
+            f"{other:.2f}), so it stays off; --even-so shows it."
+        )
+        return pd.DataFrame(columns=columns), note
+    cell = text_embedding(counts, ids, vectors=words.vectors)
+    allowed = None if way == "map" else below(map_, [call], ontology=words.ontology)
+    best = [int(i) for i in map_.best(cell, most=most, allowed=allowed)[0] if i >= 0]
+    scores = map_.scores(cell)[0]
+    rows = [("unseen", str(map_.terms[i]), words.ontology.name(map_.terms[i]), float(scores[i])) for i in best]
+    note = (
+        f"Unseen types are a guess by words: on types left out the first is right in {by_way[way]['top1']:.0%} of "
+        f"cells, one of the first five in {by_way[way]['top5']:.0%}."
+    )
+    return pd.DataFrame([(*row, words.definition(row[1])) for row in rows], columns=columns), note
 
 
 def _types(words: Words, similarity: np.ndarray, most: int, *, known_only: bool) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from whycell.results.features import Agop, Ansatz, Importance, TypeFeatures
 from whycell.results.groups import Groups
 from whycell.results.lookup import CellLookup, Lookup
 from whycell.results.representation import Sweep, Views
+from whycell.results.unseen import Unseen
 
 __all__ = [
     "Agop",
@@ -31,5 +32,6 @@ __all__ = [
     "TreeNode",
     "TypeFeatures",
     "TypeGenes",
+    "Unseen",
     "Views",
 ]
