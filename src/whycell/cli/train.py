@@ -22,9 +22,12 @@ class RepresentationName(StrEnum):
 
 
 def train(
-    references: Annotated[list[Path], typer.Argument(metavar="REF...", help="Typed reference files.")],
-    label: options.Label,
+    references: Annotated[list[Path], typer.Argument(metavar="REF...", help="Typed reference files, or one corpus.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder for the model.")],
+    label: Annotated[
+        str | None,
+        typer.Option("--label", metavar="COLUMN", help="Column of obs that holds the cell types; none for a corpus."),
+    ] = None,
     donor: options.Group = None,
     study: options.Study = None,
     label_map: options.LabelMapFile = None,
@@ -81,12 +84,38 @@ def train(
       whycell train a.h5ad b.h5ad --label cell_type --label-map map.tsv -o model/
       whycell train ref.h5ad --label cell_type --donor donor_id --tested results/ -o model/
       whycell train ref.h5ad --label cell_type --donor donor_id --drop audit.tsv -o model/
+      whycell train corpus/ -o model/
       whycell train ref.h5ad --label cell_type --representation ensemble --gene-vectors vectors.parquet -o model/
       whycell train ref.h5ad --label cell_type --representation ensemble --view obsm:X_scGPT -o model/
 
     From Python: whycell.CellTyper.
     """
+    corpus = _corpus(references)
+    if label is None and corpus is None:
+        msg = "--label is needed: the column of obs that holds the cell types."
+        raise typer.BadParameter(msg)
+    if corpus is not None and any((label, donor, study, label_map, tested, drop, gene_vectors, view)):
+        msg = f"{corpus} is a corpus: labels, donors, studies and vectors travel in it; give --output alone."
+        raise typer.BadParameter(msg)
     with working(quiet=quiet, debug=debug) as talk:
+        if corpus is not None:
+            from whycell.jobs.train_corpus import train_corpus
+
+            card = train_corpus(
+                corpus,
+                output,
+                name=name,
+                description=description,
+                seed=seed,
+                device=device.value,
+                force=force,
+                talk=talk,
+            )
+            if json:
+                print_json(card)
+            else:
+                print(output)
+            return
         from whycell.jobs.train import train as job
 
         card = job(
@@ -115,3 +144,12 @@ def train(
             print_json(card)
         else:
             print(output)
+
+
+def _corpus(references: list[Path]) -> Path | None:
+    """The corpus that was named in the place of files, if it is one."""
+    if len(references) != 1 or not references[0].is_dir():
+        return None
+    from whycell.jobs.train_corpus import is_corpus
+
+    return references[0] if is_corpus(references[0]) else None
