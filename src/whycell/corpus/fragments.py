@@ -20,11 +20,12 @@ import pyarrow.parquet as pq
 from whycell.corpus.store import fragment_name
 from whycell.errors import FormatError
 
-__all__ = ["Piece", "Plan", "pieces_of", "read_plan"]
+__all__ = ["BYTES", "Piece", "Plan", "pieces_of", "read_plan"]
 
 BYTES = 16 * 1024 * 1024  # stored bytes of a piece, about
 NEAR = 64 * 1024  # stored bytes between two runs that are still read together: a chunk or so
 CELLS = 16_384  # rows of a piece at most
+FEWEST = 32  # and at least: a chunk holds some rows anyway
 _COLUMNS = ("key", "address", "etag", "size", "start", "stop", "cell_type", "cell_type_id", "donor", "study", "nbytes")
 
 
@@ -137,25 +138,27 @@ def read_plan(path: Path) -> Plan:
     return Plan(runs, Path(told.decode()) if told else None, hashlib.sha256(raw).hexdigest())
 
 
-def pieces_of(plan: Plan) -> list[Piece]:
+def pieces_of(plan: Plan, *, piece_bytes: int = BYTES) -> list[Piece]:
     """Every piece of a plan, in the order of files and rows.
 
     Parameters
     ----------
     plan
         The plan.
+    piece_bytes
+        Stored bytes of a piece, about.
     """
     found = []
     for _, runs in plan.runs.groupby("address", sort=True):
         weight = float(runs["nbytes"].sum()) / max(1, int((runs["stop"] - runs["start"]).sum()))
-        groups = _grouped(runs[["start", "stop"]].to_numpy(np.int64), max(weight, 1.0))
+        most = int(min(CELLS, max(FEWEST, piece_bytes // max(weight, 1.0))))
+        groups = _grouped(runs[["start", "stop"]].to_numpy(np.int64), weight, most)
         found += [_piece(runs, group) for group in groups]
     return found
 
 
-def _grouped(runs: np.ndarray, weight: float) -> Iterator[list[tuple[int, int, int]]]:
+def _grouped(runs: np.ndarray, weight: float, most: int) -> Iterator[list[tuple[int, int, int]]]:
     """Triples of run, start and stop; a run longer than a piece is cut into even parts."""
-    most = int(min(CELLS, max(256, BYTES // weight)))
     group: list[tuple[int, int, int]] = []
     for i, (start, stop) in enumerate(runs.tolist()):
         parts = -(-(stop - start) // most)

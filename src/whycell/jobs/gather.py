@@ -10,15 +10,17 @@ from typing import Any
 
 from whycell.compute import Talk
 from whycell.corpus.far_files import Traffic
-from whycell.corpus.fragments import Piece, Plan, pieces_of, read_plan
+from whycell.corpus.fragments import BYTES, Piece, Plan, pieces_of, read_plan
 from whycell.corpus.gather import REQUESTS, Gathered, gather, gathered_rows
 from whycell.corpus.sampling import choose_pieces, sample_of
 from whycell.corpus.shuffle import shuffle
-from whycell.corpus.store import ENCODER
+from whycell.corpus.store import ENCODER, is_store, open_store
 from whycell.data.whole import check_free, write_whole
 from whycell.errors import DataError, UsageError
 
 __all__ = ["gather_corpus"]
+
+_ASKED, _FAILED = "asked", "failed"  # files beside the fragments
 
 
 def gather_corpus(
@@ -30,6 +32,7 @@ def gather_corpus(
     catalog: Path | None = None,
     requests: int = REQUESTS,
     memory: int = 1 << 30,
+    piece_bytes: int = BYTES,
     seed: int = 0,
     force: bool = False,
     talk: Talk | None = None,
@@ -57,6 +60,8 @@ def gather_corpus(
         Requests at once.
     memory
         Bytes that mixing may hold at once.
+    piece_bytes
+        Stored bytes, about, that are read, encoded and kept as one.
     seed
         Of the sample and of the order.
     force
@@ -81,11 +86,16 @@ def gather_corpus(
         msg = f"got --representation {representation} {got} --gene-vectors; they go with genept-w, and only with it."
         raise UsageError(msg)
     output = Path(output)
-    check_free(output, force=force)
     chosen = read_plan(plan)
+    work = output.with_name(f".{output.name}.gathering")
+    asked = _asked(chosen, representation=representation, gene_vectors=gene_vectors, seed=seed)
+    if not force and _was_finished(work, asked, output):
+        shutil.rmtree(work)
+        return Gathered(n_cells=open_store(output, verify=False).about["n"])
+    check_free(output, force=force)
     where = _catalog(chosen, catalog, Path(plan))
-    pieces = pieces_of(chosen)
-    work = _work_folder(output, chosen, talk, representation=representation, gene_vectors=gene_vectors, seed=seed)
+    pieces = pieces_of(chosen, piece_bytes=piece_bytes)
+    _begin(work, asked, talk)
     encoder, sampled = _encoder(work, pieces, where, talk, representation, gene_vectors, requests=requests, seed=seed)
     done = gather(
         pieces,
@@ -101,10 +111,22 @@ def gather_corpus(
     if not done.n_cells:
         msg = f"None of the {len(pieces)} pieces of {plan} could be read: {next(iter(done.failures.values()))}"
         raise DataError(msg)
+    write_whole(work / _FAILED, json.dumps(done.failures, indent=1))
     shuffle(work, output, seed=seed, memory=memory, force=force, talk=talk)
     if not done.failures:
         shutil.rmtree(work, ignore_errors=True)
     return done
+
+
+def _was_finished(work: Path, asked: str, output: Path) -> bool:
+    """Whether a run was killed after its store was complete, before it had cleared up."""
+    failed = work / _FAILED
+    return (
+        is_store(output)
+        and failed.is_file()
+        and json.loads(failed.read_text(encoding="utf-8")) == {}
+        and (work / _ASKED).read_text(encoding="utf-8") == asked
+    )
 
 
 def _catalog(plan: Plan, given: Path | None, path: Path) -> Path:
@@ -118,19 +140,21 @@ def _catalog(plan: Plan, given: Path | None, path: Path) -> Path:
     return named if named.is_dir() or named.is_absolute() else path.parent / named
 
 
-def _work_folder(output: Path, plan: Plan, talk: Talk, **decides: Any) -> Path:
-    """Where fragments are kept until the store is complete; what another plan or encoder left there is removed."""
-    work = output.with_name(f".{output.name}.gathering")
-    vectors = decides.pop("gene_vectors")
-    mark = {**decides, "plan": plan.digest, "vectors": None if vectors is None else _digest(Path(vectors))}
-    told = json.dumps(mark, sort_keys=True)
-    path = work / "asked"
-    if work.is_dir() and (not path.is_file() or path.read_text(encoding="utf-8") != told):
+def _asked(plan: Plan, *, representation: str, gene_vectors: Path | None, seed: int) -> str:
+    """All that decides the fragments, as text."""
+    vectors = None if gene_vectors is None else _digest(Path(gene_vectors))
+    told = {"plan": plan.digest, "representation": representation, "vectors": vectors, "seed": seed}
+    return json.dumps(told, sort_keys=True)
+
+
+def _begin(work: Path, asked: str, talk: Talk) -> None:
+    """The folder in which fragments wait for the store; what another plan or encoder left there is removed."""
+    mark = work / _ASKED
+    if work.is_dir() and (not mark.is_file() or mark.read_text(encoding="utf-8") != asked):
         talk.note(f"What was begun in {work} was of another plan or encoder; it is begun anew.")
         shutil.rmtree(work)
     work.mkdir(parents=True, exist_ok=True)
-    write_whole(path, told)
-    return work
+    write_whole(mark, asked)
 
 
 def _digest(path: Path) -> str:

@@ -1,0 +1,228 @@
+"""Cells come from far files as they lie there, once, whatever happens on the way: faults, changes, kills."""
+
+import hashlib
+import multiprocessing as mp
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from scipy import sparse
+
+sys.path.insert(0, str(Path(__file__).parent))
+from files import IDS, every_kind
+from servers import RangeServer, seeded_faults
+
+from whycell.corpus.fragments import pieces_of, read_plan
+from whycell.corpus.gather import gather
+from whycell.corpus.store import fragment_names, has_fragment, open_store, read_fragment
+from whycell.data.layouts import read_layout
+from whycell.data.remote import Patience
+from whycell.errors import FormatError
+from whycell.jobs.gather import gather_corpus
+from whycell.jobs.scan import scan
+
+QUICK = Patience(tries=6, first=0.01, longest=0.05, timeout=2.0)
+PIECE = 12_000  # stored bytes: many small pieces of small files
+_FORKS = mp.get_context("forkserver")
+_FORKS.set_forkserver_preload(["whycell.jobs.gather", "whycell.models.corpus_encoder"])
+
+
+def plan_of(catalog: Path, path: Path, *, every: int = 1) -> Path:
+    """A plan of every n-th run of what a catalogue knows, as a selection writes it."""
+    runs, files = (pq.read_table(catalog / part).to_pandas() for part in ("runs", "files"))
+    files = files[files["status"] == "ok"]
+    told = runs.merge(files[["key", "address", "etag", "size", "n_cells"]], on="key").iloc[::every]
+    told = told.assign(nbytes=told["n"] * told["size"] // told["n_cells"])
+    table = pa.Table.from_pandas(told, preserve_index=False).replace_schema_metadata({"catalog": str(catalog)})
+    pq.write_table(table, path)
+    return path
+
+
+def counted(rows: Any, genes: pd.DataFrame) -> np.ndarray:
+    """The counts themselves, on the genes that all files have, as vectors."""
+    place = {name: i for i, name in enumerate(IDS)}
+    out = np.zeros((rows.shape[0], len(IDS)), dtype=np.float32)
+    for column, name in enumerate(genes["gene_id"]):
+        if name in place:
+            out[:, place[name]] = rows[:, column].toarray().ravel()
+    return out
+
+
+def test_the_rows_of_every_kind_of_file_are_what_anndata_reads(tmp_path: Path) -> None:
+    made = every_kind(tmp_path / "files")
+    with RangeServer(tmp_path / "files", faults=seeded_faults(2, 0.1, kinds=("error", "short", "reset"))) as server:
+        listed = "\n".join(f"{server.address}/{name}" for name in made)
+        (tmp_path / "files" / "list.txt").write_text(listed, encoding="utf-8")
+        scan(f"{server.address}/list.txt", tmp_path / "catalog")
+        plan = read_plan(plan_of(tmp_path / "catalog", tmp_path / "plan.parquet", every=2))
+        done = gather(
+            pieces_of(plan),
+            tmp_path / "out",
+            encode=counted,
+            encoder_digest="x",
+            catalog=tmp_path / "catalog",
+            patience=QUICK,
+        )
+    assert not done.failures
+    assert done.n_cells == plan.n_cells
+    assert any("CSC" in note for note in done.notes.values())
+    fragments = [read_fragment(tmp_path / "out", name) for name in fragment_names(tmp_path / "out")]
+    cells = pd.concat([each.cells for each in fragments], ignore_index=True)
+    vectors = np.concatenate([each.vectors for each in fragments])
+    where = pq.read_table(tmp_path / "catalog" / "files").to_pandas().set_index("address")["matrix"]
+    for address, of in cells.groupby(cells["address"].astype(str)):
+        written = made[address.rsplit("/", 1)[1]]
+        matrix = {"X": lambda a: a, "raw/X": lambda a: a.raw.to_adata()}.get(where[address])
+        whole = matrix(written) if matrix else ad.AnnData(written.layers["counts"], written.obs, written.var)
+        names = whole.var_names if whole.var_names[0].startswith("ENSG") else pd.Index(IDS)
+        true = np.zeros((whole.n_obs, len(IDS)))
+        stored = whole.X.toarray() if sparse.issparse(whole.X) else np.asarray(whole.X)
+        true[:, [IDS.index(name) for name in names]] = stored
+        assert np.allclose(vectors[of.index], true[of["row"]], atol=2e-3 * np.abs(true).max()), address
+        if "cell_type" in written.obs:
+            assert list(of["label"].astype(str)) == list(written.obs["cell_type"].astype(str).iloc[of["row"]]), address
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three small files with types that can be told apart."""
+    folder = tmp_path_factory.mktemp("study")
+    rng = np.random.default_rng(0)
+    mean = np.exp(rng.normal(0, 1, (4, 150)))
+    for i in range(3):
+        kind = np.sort(rng.integers(0, 4, (3, 80)), axis=1).ravel()
+        counts = sparse.csr_matrix(rng.poisson(mean[kind] * rng.gamma(4, 0.3, (240, 1))).astype(np.float32))
+        obs = pd.DataFrame(
+            {
+                "cell_type": pd.Categorical.from_codes(kind, ["B cell", "T cell", "monocyte", "platelet"]),
+                "donor_id": pd.Categorical(np.repeat([f"D{i}{j}" for j in range(3)], 80)),
+            },
+            index=[f"c{j}" for j in range(240)],
+        )
+        var = pd.DataFrame(index=[f"ENSG{g:011d}" for g in range(150)])
+        ad.AnnData(counts, obs=obs, var=var).write_h5ad(folder / f"{i}.h5ad", compression="gzip")
+    return folder
+
+
+def _bytes_of(store: Path) -> dict[str, str]:
+    paths = (each for each in sorted(store.rglob("*")) if each.is_file())
+    return {str(each.relative_to(store)): hashlib.sha256(each.read_bytes()).hexdigest() for each in paths}
+
+
+@pytest.mark.parametrize("n_kills", [3, pytest.param(20, marks=pytest.mark.soak)])
+def test_what_was_killed_ends_as_the_undisturbed(study: Path, tmp_path: Path, n_kills: int) -> None:
+    rng = random.Random(n_kills)
+    kill_at: list[int] = []
+    child: list[Any] = []
+
+    def before(number: int) -> None:
+        if kill_at and number >= kill_at[0] and child and child[0].pid:
+            os.kill(child[0].pid, signal.SIGKILL)
+
+    with RangeServer(study, delay=0.002, before=before) as server:
+        names = "".join(f"{server.address}/{i}.h5ad\n" for i in range(3))
+        (study / "list.txt").write_text(names, encoding="utf-8")
+        catalog = tmp_path / "catalog"
+        scan(f"{server.address}/list.txt", catalog)
+        plan = plan_of(catalog, tmp_path / "plan.parquet")
+        started = server.next_number()
+        began = time.perf_counter()
+        _end(plan, tmp_path / "calm", child)
+        took, asked = time.perf_counter() - began, server.next_number() - started
+        work = tmp_path / ".stormy.gathering"
+        pieces = pieces_of(read_plan(plan), piece_bytes=PIECE)
+        assert len(pieces) > 12
+        kills = 0
+        while kills < n_kills:
+            seen = len(server.log)
+            there = _kept(work, pieces)
+            # Every other kill strikes at a request, the rest at a moment: mixing asks for nothing.
+            kill_at[:] = [server.next_number() + rng.randrange(1, asked)] if kills % 2 == 0 else []
+            kills += _end(plan, tmp_path / "stormy", child, after=None if kill_at else rng.uniform(0.2, 1.0) * took)
+            kill_at.clear()
+            if kills == n_kills or (tmp_path / "stormy").exists():
+                if work.exists() or not (tmp_path / "stormy").exists():
+                    assert not _end(plan, tmp_path / "stormy", child)
+                assert _bytes_of(tmp_path / "stormy") == _bytes_of(tmp_path / "calm")
+                shutil.rmtree(tmp_path / "stormy")
+            _not_asked_again(server.log[seen:], there, catalog)
+    assert not work.exists()
+
+
+def _end(plan: Path, out: Path, child: list[Any], *, after: float | None = None) -> bool:
+    """Run a gathering in a process of its own to its end, or until it is killed: whether it was."""
+    how = {"piece_bytes": PIECE, "memory": 1 << 20, "seed": 3}
+    process = _FORKS.Process(target=gather_corpus, args=(plan, out), kwargs=how)
+    child[:] = [process]
+    process.start()
+    process.join(after)
+    if process.is_alive():
+        os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    assert process.exitcode in (0, -signal.SIGKILL)
+    return process.exitcode != 0
+
+
+def _kept(work: Path, pieces: list[Any]) -> list[Any]:
+    """The pieces whose fragment is there already."""
+    if not (work / "encoder" / "encoder.json").exists():
+        return []
+    from whycell.models.corpus_encoder import load_corpus_encoder
+
+    digest = load_corpus_encoder(work / "encoder").digest
+    return [piece for piece in pieces if has_fragment(work, piece.name(digest))]
+
+
+def _not_asked_again(log: list[tuple[str, int, int]], there: list[Any], catalog: Path) -> None:
+    for piece in there:
+        layout = read_layout(catalog, key=piece.key)
+        low, high = (int(layout.indptr[row]) for row in (piece.start, piece.stop))
+        # The first and the last chunk may hold rows of a neighbour too.
+        inner = [each for array in layout.arrays.values() for each in array.ranges(low, high)[1:-1]]
+        name = piece.address.rsplit("/", 1)[1]
+        again = [span for span in log for at, n in inner if span[0] == name and span[1] < at + n and at < span[2]]
+        assert not again
+
+
+def test_a_file_that_fails_is_listed_and_the_others_are_kept(study: Path, tmp_path: Path) -> None:
+    files = tmp_path / "files"
+    files.mkdir()
+    for i in range(3):
+        (files / f"{i}.h5ad").write_bytes((study / f"{i}.h5ad").read_bytes())
+    scan(files, tmp_path / "catalog")
+    plan = plan_of(tmp_path / "catalog", tmp_path / "plan.parquet")
+    kept = (files / "1.h5ad").read_bytes()
+    os.utime(files / "1.h5ad", (1, 1))  # it was touched since the scan
+    (files / "2.h5ad").rename(files / "away")
+    out = tmp_path / "corpus"
+    done = gather_corpus(plan, out, piece_bytes=PIECE)
+    assert {Path(address).name for address in done.failures} == {"1.h5ad", "2.h5ad"}
+    assert "has changed" in done.failures[str(files / "1.h5ad")]
+    assert "does not exist" in done.failures[str(files / "2.h5ad")]
+    assert open_store(out).about["n"] == done.n_cells == 240
+    (files / "away").rename(files / "2.h5ad")
+    again = gather_corpus(plan, out, piece_bytes=PIECE, force=True)
+    assert list(again.failures) == [str(files / "1.h5ad")]
+    assert again.resumed > 0
+    assert open_store(out).about["n"] == 480
+    assert kept == (files / "1.h5ad").read_bytes()
+
+
+def test_a_plan_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "plan.parquet").write_bytes(b"not a plan")
+    with pytest.raises(FormatError, match="is not a plan that can be read"):
+        gather_corpus(tmp_path / "plan.parquet", tmp_path / "out")
+    pq.write_table(pa.table({"key": ["a"]}), tmp_path / "other.parquet")
+    with pytest.raises(FormatError, match="no column address"):
+        gather_corpus(tmp_path / "other.parquet", tmp_path / "out")
