@@ -31,7 +31,15 @@ import numpy as np
 from whycell.errors import UsageError
 from whycell.lenses.outer_products import OuterProducts, library
 
-__all__ = ["KERNELS", "kernel_agop", "kernel_and_slopes", "kernel_gradients", "kernel_matrix", "kernel_outer_products"]
+__all__ = [
+    "KERNELS",
+    "kernel_agop",
+    "kernel_and_slopes",
+    "kernel_gradients",
+    "kernel_matrix",
+    "kernel_outer_products",
+    "square_distances",
+]
 
 #: Kernels by name.
 KERNELS = ("laplace", "gaussian", "generalised")
@@ -84,13 +92,29 @@ def kernel_matrix(
     return xp.concatenate([shape.of_distances(_distances(part, z, shape.norm)) for _, part in _blocks(x, len(z))])
 
 
+def square_distances(X: Any, Z: Any, *, metric: Any = None, factor: Any = None) -> Any:
+    """Squared distances of every point to every centre; 0 where rounding leaves nothing to tell the two apart by.
+
+    Parameters
+    ----------
+    X, Z, metric, factor
+        As in :func:`kernel_matrix`; the norm is 2.
+
+    Returns
+    -------
+    (n, m)
+    """
+    space = _Space.of(metric, factor, _Shape(1.0, 2.0, 1.0), Z)
+    return space.squares(space.points(X), space.points(Z))
+
+
 def kernel_and_slopes(squares: Any, *, kernel: str = "laplace", bandwidth: float = 1.0, exponent: float = 1.0) -> Any:
     """Kernel and slope of every pair from its squared distance, for p = 2: what a solver keeps to get gradients free.
 
     Parameters
     ----------
     squares
-        (n, m) d²; what is below nought or not to be told from it must be 0 (:func:`kernel_matrix` sees to that).
+        (n, m) d², as :func:`square_distances` gives them: what is not to be told from nought must be 0.
     kernel, bandwidth, exponent
         As in :func:`kernel_matrix`; the norm is 2.
 

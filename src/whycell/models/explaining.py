@@ -28,13 +28,14 @@ from whycell.errors import UsageError
 from whycell.models.answer import BLOCK, Answerer
 from whycell.models.calibrate import temperature_at
 from whycell.models.multipliers import contrast, gradient, mean_logits, rescale, reveal_cancel
+from whycell.models.rfm_head import is_machine
 
 __all__ = ["METHODS", "Pipeline"]
 
 #: Ways to share f among the genes: two of DeepLIFT, and what they are compared with.
 METHODS = ("rescale", "reveal-cancel", "integrated-gradients", "gradient-x-input", "gradient-x-difference")
 _STEPS = 20
-_LAST = ("linear", "bias", "out")  # weights that end in the logits
+_LAST = ("linear", "bias", "out", "coefficients")  # weights that end in the logits
 
 
 @dataclass(frozen=True)
@@ -256,7 +257,7 @@ def _of_genes(answerer: Answerer) -> tuple[np.ndarray, list[Mapping[str, np.ndar
         for head in one.heads:
             share = weight * n_heads / len(one.heads)
             wide = {name: head[name] * np.float32(share if name in _LAST else 1) for name in head}
-            for name in ("linear", "hidden"):
+            for name in ("factor",) if is_machine(head) else ("linear", "hidden"):
                 rows = np.zeros((width, wide[name].shape[1]), dtype=np.float32)
                 rows[own] = wide[name]
                 wide[name] = rows

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from whycell.encode.kernels import activate
+from whycell.models.rfm_head import is_machine, machine_logits
 
 __all__ = ["ensemble_logits", "head_logits", "softmax"]
 
@@ -19,12 +20,14 @@ def head_logits(x: np.ndarray, head: Mapping[str, np.ndarray]) -> np.ndarray:
     x
         (n_cells, n_inputs) float32.
     head
-        Weights as ``models.fit.train_heads`` returns them.
+        Weights as ``models.fit.train_heads`` or ``models.rfm_head.fit_machines`` return them.
 
     Returns
     -------
     (n_cells, n_outputs) float32
     """
+    if is_machine(head):
+        return machine_logits(x, head)
     hidden = x @ head["hidden"]
     activate(hidden, head["hidden_bias"].ravel(), head["gain"].ravel(), head["shift"].ravel())
     return x @ head["linear"] + head["bias"] + hidden @ head["out"]

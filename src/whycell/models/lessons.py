@@ -48,6 +48,10 @@ class Recipe:
         Whether cells are also seen through gaps: genes may not be measured, numbers of a vector always are.
     doubts
         Whether networks are trained that tell real cells from chimeras.
+    network
+        ``"mlp"``, or ``"rfm"`` for a recursive feature machine (``models.rfm_head``); doubts are always networks.
+    machine_rows
+        Rows that teach a machine at most.
     """
 
     n_components: int = 50
@@ -63,6 +67,8 @@ class Recipe:
     max_steps: int = 1_500
     gaps: bool = True
     doubts: bool = True
+    network: str = "mlp"
+    machine_rows: int = 3_000
 
 
 @dataclass(frozen=True)
@@ -247,7 +253,7 @@ def learn(
     for (group, _, _, weights), (seen, _) in zip(prepared, drawn, strict=True):
         lessons += [Lesson(seen, group.kind, group.meanings, weights)] * recipe.n_members
     doubts = [lesson for _, lesson in drawn if lesson is not None]
-    brief = replace(recipe, epochs=6.0, batch=2 * recipe.batch)
+    brief = replace(recipe, epochs=6.0, batch=2 * recipe.batch, network="mlp")
     # Two trainings of small tensors, one core each: torch on two cores would spend its time handing work over. The
     # doubters are about a quarter of the work.
     cut = max(1, round(_FIRST * len(lessons)))
@@ -274,10 +280,14 @@ def learn(
 
 
 def _train(lessons: list[Lesson], recipe: Recipe, *, seed: int, device: str, talk: Talk) -> list[dict[str, np.ndarray]]:
-    from whycell.models.fit import train_heads
-
     if not lessons:
         return []
+    if recipe.network == "rfm":
+        from whycell.models.rfm_head import fit_machines
+
+        return fit_machines(lessons, most=recipe.machine_rows, seed=seed)
+    from whycell.models.fit import train_heads
+
     return train_heads(
         lessons,
         n_hidden=recipe.n_hidden,

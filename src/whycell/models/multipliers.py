@@ -29,17 +29,19 @@ import numpy as np
 from scipy.special import erf
 
 from whycell.encode.kernels import compiled
+from whycell.models.rfm_head import is_machine, machine_gradient, machine_logits
 
 __all__ = ["contrast", "gradient", "mean_logits", "rescale", "reveal_cancel"]
 
 Head = Mapping[str, np.ndarray]
 _SMALL = 1e-7
 _EPSILON = 1e-5  # of LayerNorm, as torch has it
+_STEPS = 20  # of the way that gradients of a kernel machine are averaged over
 
 
 def mean_logits(x: np.ndarray, heads: Sequence[Head]) -> np.ndarray:
     """(n, k) float64 mean logits of the members at coordinates ``x`` (n, d)."""
-    return np.asarray(np.mean([_State.at(x, head).logits(x, head) for head in heads], axis=0))
+    return np.asarray(np.mean([_logits(x, head) for head in heads], axis=0))
 
 
 def contrast(z: np.ndarray, leaves: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -82,6 +84,8 @@ def rescale(
     -------
     (n, d) float64
     """
+    if is_machine(heads[0]):
+        return _through_machines(x, reference, heads, leaves, others)
     states = [(_State.at(x, head), _State.at(reference, head)) for head in heads]
     of_logits = _of_contrast(x, reference, heads, states, leaves, others)
     total = np.zeros(x.shape)
@@ -115,6 +119,9 @@ def reveal_cancel(
     -------
     (n, d) float64 multipliers of the rising parts, and of the falling ones
     """
+    if is_machine(heads[0]):  # a kernel has no unit at which parts could be kept apart
+        both = _through_machines(x, reference, heads, leaves, others)
+        return both, both
     states = [(_State.at(x, head), _State.at(reference, head)) for head in heads]
     of_logits = _of_contrast(x, reference, heads, states, leaves, others)
     up, down = np.zeros(x.shape), np.zeros(x.shape)
@@ -138,6 +145,31 @@ def reveal_cancel(
         up += skip
         down += skip
     return up, down
+
+
+def _logits(x: np.ndarray, head: Head) -> np.ndarray:
+    return machine_logits(x, head) if is_machine(head) else _State.at(x, head).logits(x, head)
+
+
+def _through_machines(
+    x: np.ndarray, reference: np.ndarray, heads: Sequence[Head], leaves: np.ndarray, others: np.ndarray
+) -> np.ndarray:
+    """(n, d) multipliers of kernel machines: the mean gradient on the straight way, made to add up.
+
+    No rule takes a kernel apart as Rescale does a hidden unit; what the steps leave is shared by squared difference.
+    """
+    step = (x - reference).astype(np.float64)
+    moved = (step**2).sum(axis=1, keepdims=True)
+    steps = _STEPS if moved.any() else 1
+    total = np.zeros(x.shape)
+    for t in (np.arange(steps) + 0.5) / steps:
+        point = reference + t * step
+        z = mean_logits(point, heads)
+        of_logits = (_of_log_sum(z, z, leaves) - _of_log_sum(z, z, others)) / len(heads)
+        total += sum(machine_gradient(point, of_logits, head) for head in heads) / steps
+    here, there = (contrast(mean_logits(at, heads), leaves, others) for at in (x, reference))
+    rest = (here - there)[:, None] - (total * step).sum(axis=1, keepdims=True)
+    return np.asarray(total + np.where(moved > 0, rest / np.where(moved > 0, moved, 1.0), 0.0) * step)
 
 
 @dataclass(frozen=True)

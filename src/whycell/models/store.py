@@ -32,13 +32,14 @@ from whycell.models.lessons import Learned
 from whycell.models.novelty import NoveltyModel
 from whycell.models.outside import OtherGenes
 from whycell.models.pooled import Pool, Sentences, View, plain
+from whycell.models.rfm_head import is_machine
 from whycell.models.tested import Calibration
 
 __all__ = ["FORMAT", "KIND", "POOLED", "fingerprint", "load", "read_card", "save"]
 
 KIND = "whycell.CellTyper"
-#: Format of a model; those that hold more than one view of expression say :data:`POOLED`, so that an older whycell
-#: refuses them instead of leaving a part out.
+#: Format of a model; those that hold more than one view of expression, or a machine in place of the network, say
+#: :data:`POOLED`, so that an older whycell refuses them instead of leaving a part out.
 FORMAT = 1
 POOLED = 2
 _WEIGHTS, _ABOUT = "weights.safetensors", "about.json"
@@ -80,7 +81,8 @@ def save(
             msg = f"{folder} exists already; {cure}."
             raise OutputError(msg)
     weights = save_tensors(_tensors(answerer))
-    number = FORMAT if about.get("representation") is None else POOLED
+    plainest = about.get("representation") is None and not is_machine(answerer.learned.heads[0])
+    number = FORMAT if plainest else POOLED
     card = {**about, "kind": KIND, "format": number, "model_genes": [str(g) for g in answerer.genes]}
     card["other_genes"] = [str(g) for g in answerer.other.genes]
     card["space"] = _space_to_plain(answerer.space)
