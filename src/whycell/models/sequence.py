@@ -66,7 +66,7 @@ class SequenceModel:
     epochs: int = 12
     least_steps: int = 1000
     batch: int = 256
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-3
     weight_decay: float = 1e-2
     seed: int = 0
     threads: int = 0

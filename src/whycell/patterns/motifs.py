@@ -1,0 +1,189 @@
+"""Motifs: what the contributions of many sequences have in common, found by TF-MoDISco.
+
+The search itself is tfmodisco-lite (Shrikumar et al., arXiv:1811.00416), behind one function without its traps:
+
+- sequences are used whole, and padded, so that a site at an end is found like any other and no window is cut silently;
+- where a site lies is told in the letters of the sequence it is in, whichever way round;
+- one motif in all the sites is a pattern, where the original's clustering needs two to tell apart;
+- the same input gives the same motifs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from whycell.errors import DataError, MissingExtraError
+
+__all__ = ["Motif", "find_motifs", "motif_from_sites"]
+
+_WINDOW, _FLANK = 21, 10
+_FEWEST_SITES = 20
+_PSEUDO = 0.01
+_LEAST_INFORMATION = 0.2  # bits: a position below this at an end is no part of the motif
+
+
+@dataclass(frozen=True)
+class Motif:
+    """A pattern and the sites it was found in.
+
+    Parameters
+    ----------
+    name
+        ``"positive_1"``, ``"negative_1"`` and so on, by number of sites.
+    letters
+        (4, width) share of each letter.
+    contribution
+        (4, width) mean contribution of each letter where it stands.
+    hypothetical
+        (4, width) mean contribution that each letter would have.
+    sites
+        One row a site: ``sequence`` (row), ``start``, ``stop`` (letters, from 0, not included), ``strand``.
+    """
+
+    name: str
+    letters: np.ndarray
+    contribution: np.ndarray
+    hypothetical: np.ndarray
+    sites: pd.DataFrame
+
+    @property
+    def width(self) -> int:
+        """Positions."""
+        return int(self.letters.shape[1])
+
+    @property
+    def consensus(self) -> str:
+        """The likeliest letter at each position, small where its share is below a half."""
+        best = self.letters.argmax(axis=0)
+        return "".join(
+            "ACGT"[b] if self.letters[b, at] >= 0.5 else "acgt"[b]
+            for at, b in enumerate(best)
+        )
+
+    def turned(self) -> Motif:
+        """The same on the other strand."""
+        strand = self.sites["strand"].map({"+": "-", "-": "+"})
+        tables = (self.letters, self.contribution, self.hypothetical)
+        letters, contribution, hypothetical = (t[::-1, ::-1].copy() for t in tables)
+        return replace(
+            self,
+            letters=letters,
+            contribution=contribution,
+            hypothetical=hypothetical,
+            sites=self.sites.assign(strand=strand),
+        )
+
+
+def find_motifs(
+    x: np.ndarray, hypothetical: np.ndarray, *, most_sites: int = 5000, fewest_sites: int = _FEWEST_SITES
+) -> list[Motif]:
+    """Motifs of one task, those with most sites first.
+
+    Parameters
+    ----------
+    x
+        (n, 4, length) one-hot sequences.
+    hypothetical
+        (n, 4, length) contribution that each letter would have; see ``lenses.hypothetical``.
+    most_sites
+        Sites clustered at most, of either sign; time grows with their square.
+    fewest_sites
+        A pattern of fewer is none.
+
+    Raises
+    ------
+    DataError
+        Shapes differ, or the sequences are shorter than the window in which sites are looked for.
+    MissingExtraError
+        modisco-lite is not installed.
+    """
+    try:
+        from modiscolite.tfmodisco import TFMoDISco
+    except ImportError as error:
+        msg = "motif discovery needs modisco-lite; install it with: pip install 'whycell[dna]'"
+        raise MissingExtraError(msg) from error
+    x, hypothetical = np.asarray(x, dtype=np.float32), np.asarray(hypothetical, dtype=np.float32)
+    if x.shape != hypothetical.shape or x.ndim != 3 or x.shape[1] != 4:
+        msg = f"sequences of shape {x.shape} and scores of shape {hypothetical.shape}: wanted the same (n, 4, length)."
+        raise DataError(msg)
+    if x.shape[2] < _WINDOW:
+        msg = f"sequences of {x.shape[2]} letters: sites are looked for in windows of {_WINDOW}; give longer ones."
+        raise DataError(msg)
+    pad = _WINDOW + 2 * _FLANK
+    one_hot, scores = (np.pad(a.transpose(0, 2, 1), ((0, 0), (pad, pad), (0, 0))) for a in (x, hypothetical))
+    found = TFMoDISco(
+        one_hot=np.ascontiguousarray(one_hot),
+        hypothetical_contribs=np.ascontiguousarray(scores),
+        sliding_window_size=_WINDOW,
+        flank_size=_FLANK,
+        max_seqlets_per_metacluster=most_sites,
+        min_metacluster_size=fewest_sites,
+        final_min_cluster_size=fewest_sites,
+        n_leiden_runs=10,
+    )
+    motifs = []
+    for sign, patterns in zip(("positive", "negative"), found, strict=True):
+        made = [_from_pattern(pattern, x, hypothetical, pad) for pattern in patterns or []]
+        made.sort(key=lambda motif: -len(motif.sites))
+        motifs += [replace(m, name=f"{sign}_{at + 1}") for at, m in enumerate(made) if m is not None]
+    return motifs
+
+
+def motif_from_sites(x: np.ndarray, hypothetical: np.ndarray, sites: pd.DataFrame, *, name: str = "") -> Motif:
+    """Averages over sites of one width; letters beyond an end of a sequence are left out of them.
+
+    Parameters
+    ----------
+    x, hypothetical
+        (n, 4, length).
+    sites
+        ``sequence``, ``start``, ``stop``, ``strand``; ends may lie outside the sequence.
+    name
+        Of the motif.
+    """
+    width = int((sites["stop"] - sites["start"]).iloc[0])
+    columns = sites["start"].to_numpy()[:, None] + np.arange(width)
+    inside = (columns >= 0) & (columns < x.shape[2])
+    columns = np.clip(columns, 0, x.shape[2] - 1)
+    rows = sites["sequence"].to_numpy()[:, None]
+    other = (sites["strand"] == "-").to_numpy()
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        cut = np.where(inside[:, :, None], values[rows, :, columns], 0)
+        cut[other] = cut[other][:, ::-1, ::-1]
+        known = np.where(other[:, None], inside[:, ::-1], inside)
+        return (cut.sum(axis=0) / np.maximum(known.sum(axis=0), 1)[:, None]).T
+
+    letters = mean(x) + _PSEUDO / 4
+    return Motif(name, letters / letters.sum(axis=0), mean(x * hypothetical), mean(hypothetical), sites)
+
+
+def _from_pattern(pattern: object, x: np.ndarray, hypothetical: np.ndarray, pad: int) -> Motif:
+    seqlets = pattern.seqlets  # type: ignore[attr-defined]
+    sites = pd.DataFrame(
+        {
+            "sequence": [int(s.example_idx) for s in seqlets],
+            "start": [int(s.start) - pad for s in seqlets],
+            "stop": [int(s.end) - pad for s in seqlets],
+            "strand": ["-" if s.is_revcomp else "+" for s in seqlets],
+        }
+    )
+    return _trimmed(motif_from_sites(x, hypothetical, sites), x, hypothetical)
+
+
+def _trimmed(motif: Motif, x: np.ndarray, hypothetical: np.ndarray) -> Motif:
+    """Without the ends that say nothing; the sites are cut with it."""
+    information = 2 + (motif.letters * np.log2(motif.letters)).sum(axis=0)
+    strong = np.flatnonzero(information >= _LEAST_INFORMATION)
+    if not len(strong):
+        return motif
+    first, last = int(strong[0]), int(strong[-1]) + 1
+    behind = motif.width - last
+    sites, other = motif.sites, motif.sites["strand"] == "-"
+    cut = sites.assign(
+        start=sites["start"] + np.where(other, behind, first), stop=sites["stop"] - np.where(other, first, behind)
+    )
+    return motif_from_sites(x, hypothetical, cut, name=motif.name)
