@@ -78,9 +78,10 @@ class TextServer:
             return 404, {"error": {"message": f"no {path}"}}
         asked = json.loads(body)
         if path == "/v1/embeddings":
-            data = [{"index": i, "embedding": [len(t), t.count("a")]} for i, t in enumerate(asked["input"])]
-            self.random.shuffle(data)
-            return 200, {"data": data}
+            self.paid.update(asked["input"])
+            said = _vectors(asked)
+            self.random.shuffle(said["data"])
+            return 200, said
         if path == "/v1/chat/completions":
             self.paid[asked["messages"][-1]["content"]] += 1
             return 200, _chat(asked)
@@ -98,7 +99,8 @@ class TextServer:
                 bad.append({"custom_id": row["custom_id"], "response": {"status_code": 500, "body": {"error": "no"}}})
                 continue
             self.paid[row["custom_id"]] += 1
-            good.append({"custom_id": row["custom_id"], "response": {"status_code": 200, "body": _chat(row["body"])}})
+            said = _vectors(row["body"]) if row["url"] == "/v1/embeddings" else _chat(row["body"])
+            good.append({"custom_id": row["custom_id"], "response": {"status_code": 200, "body": said}})
         good.append({"custom_id": "somebody-else", "response": {"status_code": 200, "body": {}}})
         self.files[f"out-{batch['id']}"] = "\n".join(json.dumps(row) for row in good) + '\n{"custom_id": "cut sho'
         self.files[f"err-{batch['id']}"] = "\n".join(json.dumps(row) for row in bad)
@@ -142,6 +144,10 @@ class TextServer:
             server.shutdown()
             server.server_close()
             thread.join()
+
+
+def _vectors(body: dict[str, Any]) -> dict[str, Any]:
+    return {"data": [{"index": i, "embedding": [len(t), t.count("a")]} for i, t in enumerate(body["input"])]}
 
 
 def _chat(body: dict[str, Any]) -> dict[str, Any]:

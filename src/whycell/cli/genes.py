@@ -3,7 +3,7 @@
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -110,15 +110,8 @@ def describe(
     From Python: whycell.jobs.describe.describe.
     """
     with working(quiet=quiet, debug=debug) as talk:
-        from whycell.encode.batches import Estimate
         from whycell.encode.service import Service
         from whycell.jobs.describe import describe as job
-
-        def agreed(found: Estimate) -> bool:
-            print(found.sentence(), file=sys.stderr)
-            if found.requests == found.answered or yes:
-                return True
-            return sys.stdin.isatty() and typer.confirm("Send them?", err=True)
 
         prices = (price_in, price_out) if price_in is not None and price_out is not None else None
         frame = job(
@@ -130,7 +123,7 @@ def describe(
             batch=not plain,
             genes=_split(of),
             prices=prices,
-            agreed=agreed,
+            agreed=lambda found: _agreed(found, yes=yes),
             force=force,
             talk=talk,
         )
@@ -160,6 +153,14 @@ def embed(
         str, typer.Option("--facets", metavar="NAME,NAME", help="Kinds of text to encode; all unless given.")
     ] = "",
     dims: Annotated[int | None, typer.Option("--dims", min=1, help="Numbers that each vector keeps.")] = None,
+    cut: Annotated[
+        bool, typer.Option("--cut", help="Keep the first of them: for encoders trained to be cut short (Matryoshka).")
+    ] = False,
+    batch: Annotated[
+        bool, typer.Option("--batch", help="Ask a server in batches: half the price, within a day.")
+    ] = False,
+    price: Annotated[float | None, typer.Option("--price-in", min=0, help="Price of a million tokens sent.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Agree to the cost beforehand.")] = False,
     precision: Annotated[
         PrecisionName, typer.Option("--precision", help="bfloat16 takes under half the time.")
     ] = PrecisionName.float32,
@@ -176,12 +177,14 @@ def embed(
     """Turns every gene's texts into vectors, one for each kind of text.
 
     The bundled encoder needs no network. No text is encoded twice: vectors are kept under the hash of the text and of
-    the encoder, and a run that was stopped goes on where it was.
+    the encoder, and a run that was stopped goes on where it was. Before anything is sent to a server the number of
+    requests and their cost are shown, and you are asked.
 
     \b
     Example:
       whycell genes embed genes.parquet -o vectors.parquet
       whycell genes embed genes.parquet facets.parquet --facets summary,pathways --dims 128 -o vectors.parquet
+      whycell genes embed genes.parquet --encoder https://host/v1 --language-model NAME --batch -o vectors.parquet
 
     From Python: whycell.jobs.genes.embed.
     """
@@ -191,6 +194,10 @@ def embed(
         made = job(
             table,
             output,
+            cut=cut,
+            batch=batch,
+            prices=None if price is None else (price, 0.0),
+            agreed=lambda found: _agreed(found, yes=yes),
             more=more,
             encoder=encoder,
             service_model=language_model,
@@ -502,6 +509,13 @@ def unseen(
             return
         print_table(found.summary)
         talk.note(f"Kept: {found.helps}." if found.helps else "The map is no better than the call, and stays off.")
+
+
+def _agreed(found: Any, *, yes: bool) -> bool:
+    print(found.sentence(), file=sys.stderr)
+    if found.requests == found.answered or yes:
+        return True
+    return sys.stdin.isatty() and typer.confirm("Send them?", err=True)
 
 
 def _numbers(names: str) -> list[int]:

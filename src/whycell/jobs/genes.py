@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ import pandas as pd
 from whycell.compute import Talk
 from whycell.data.fetch import local_copy
 from whycell.data.whole import check_free, written_whole
+from whycell.encode.batches import Estimate
 from whycell.encode.gene_vectors import principal_directions, read_gene_vectors, unit_rows, write_gene_vectors
 from whycell.encode.service import Service, ServiceEncoder
+from whycell.encode.service_vectors import service_vectors
 from whycell.encode.text import TextEncoder, embed_texts, load_encoder
 from whycell.errors import FormatError, UsageError
 from whycell.jobs.record import fingerprint_file, write_run
@@ -82,6 +84,10 @@ def embed(
     key_from: str = "OPENAI_API_KEY",
     facets: Sequence[str] = (),
     dims: int | None = None,
+    cut: bool = False,
+    batch: bool = False,
+    prices: tuple[float, float] | None = None,
+    agreed: Callable[[Estimate], bool] = lambda _: True,
     precision: str = "float32",
     cache: Path | None = None,
     device: str = "auto",
@@ -106,8 +112,12 @@ def embed(
     facets
         Which to encode; all where empty.
     dims
-        Numbers a vector keeps; the principal directions of the vectors, since the bundled encoder was not trained to
+        Numbers a vector keeps: the principal directions of the vectors, since the bundled encoder was not trained to
         be cut short.
+    cut
+        Keep the first ``dims`` numbers instead (Matryoshka), for an encoder that was trained for it.
+    batch, prices, agreed
+        For a service: see ``encode.service_vectors.service_vectors``.
     precision
         ``"float32"`` or ``"bfloat16"``.
     cache
@@ -136,10 +146,25 @@ def embed(
         model = ServiceEncoder(Service(encoder, key_from=key_from), service_model)
     else:
         model = load_encoder(encoder, precision=precision, device=device, threads=threads)
-    vectors = embed_texts(texts["text"].tolist(), model, cache=cache, talk=talk)
+    if isinstance(model, ServiceEncoder):
+        journal = Path(output).with_name(f"{Path(output).name}.journal.sqlite")
+        found = service_vectors(
+            texts["text"].tolist(),
+            model,
+            journal=journal,
+            batch=batch,
+            prices=prices,
+            agreed=agreed,
+            cache=cache,
+            talk=talk,
+        )
+        _list_failures(texts[~found.answered], found.errors, Path(output), talk)
+        texts, vectors = texts[found.answered].reset_index(drop=True), found.vectors
+    else:
+        vectors = embed_texts(texts["text"].tolist(), model, cache=cache, talk=talk)
     projection = None
     if dims is not None:
-        projection = principal_directions(vectors, dims)
+        projection = _cut(vectors, dims) if cut else principal_directions(vectors, dims)
         vectors = unit_rows(vectors @ projection)
     ensembl = genes.set_index("gene_id")["ensembl_ids"]
     digest = hashlib.sha256("\0".join(texts["text"]).encode()).hexdigest()
@@ -155,7 +180,8 @@ def embed(
             projection=projection,
         )
     inputs = {str(path): fingerprint_file(path) for path in (table, more) if path}
-    write_run(output, "genes embed", inputs=inputs, seed=0, parameters={"encoder": encoder, "dims": dims, **about})
+    asked = {"encoder": encoder, "dims": dims, "cut": cut}
+    write_run(output, "genes embed", inputs=inputs, seed=0, parameters={**asked, **about})
     return {
         "texts": len(texts),
         "genes": int(texts["gene_id"].nunique()),
@@ -163,6 +189,26 @@ def embed(
         "encoder": model.name,
         "facets": list(dict.fromkeys(texts["facet"])),
     }
+
+
+def _cut(vectors: np.ndarray, dims: int) -> np.ndarray:
+    if not 1 <= dims <= vectors.shape[1]:
+        msg = f"{dims} dimensions were asked for; the vectors have {vectors.shape[1]}."
+        raise UsageError(msg)
+    return np.eye(vectors.shape[1], dims, dtype=np.float32)
+
+
+def _list_failures(texts: pd.DataFrame, errors: Mapping[str, str], output: Path, talk: Talk) -> None:
+    listed = output.with_name(f"{output.name}.failed.tsv")
+    if texts.empty:
+        listed.unlink(missing_ok=True)
+        return
+    with written_whole(listed, force=True) as scratch:
+        told = texts.assign(error=[errors.get(text, "not answered") for text in texts["text"]])
+        told[["gene_id", "facet", "error"]].to_csv(scratch, sep="\t", index=False)
+    talk.warn(
+        f"{len(texts):,} texts have no vector; they are listed in {listed}. The same command asks for them again."
+    )
 
 
 def coverage(query: Path, genes: Path) -> Coverage:
