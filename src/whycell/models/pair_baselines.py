@@ -93,7 +93,7 @@ class _ElasticNet:
 def _forest(seed: int) -> Any:
     from sklearn.ensemble import RandomForestClassifier
 
-    return RandomForestClassifier(n_estimators=150, min_samples_leaf=3, max_features="sqrt", random_state=seed)
+    return RandomForestClassifier(n_estimators=100, min_samples_leaf=3, max_features="sqrt", random_state=seed)
 
 
 def _boosting(seed: int) -> Any:
@@ -106,6 +106,7 @@ def _boosting(seed: int) -> Any:
         colsample_bytree=0.3,
         subsample=0.8,
         subsample_freq=1,
+        max_bin=63,
         n_jobs=1,
         random_state=seed,
         verbose=-1,

@@ -24,6 +24,7 @@ _EXPECT: dict[str, Any] = {
     "subsample": 0.8,
     "subsample_freq": 1,
     "min_child_samples": 30,
+    "max_bin": 63,
     "verbose": -1,
 }
 
