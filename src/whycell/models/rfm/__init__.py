@@ -1,4 +1,4 @@
-"""Recursive feature machines: kernel machines that learn which directions of their input matter, without backpropagation."""
+"""Recursive feature machines: kernel machines that learn, in closed form, which directions of their input matter."""
 
 from __future__ import annotations
 

@@ -116,16 +116,14 @@ def fit_best(
     z = space.seen(problem.rows)
     distances = distances_among(z, norm=shape.norm, flags=_flags(space, problem))
     middle = typical_distance(distances)
-    best: Fit | None = None
+    found = []
     for relative in bandwidths:
         kernel = kernel_of(distances, bandwidth=relative * middle, exponent=shape.exponent)
         path = solve_path(kernel, problem.targets, ridges=ridges, weights=problem.weights, groups=problem.groups)
-        for solution in path:
-            loss = judge(problem, solution.held_out)
-            if best is None or loss < best.loss:
-                best = Fit(space, shape, relative, relative * middle, solution, loss, distances, kernel)
-    assert best is not None  # noqa: S101  solve_path raises where there is none
-    return best
+        scored = [(judge(problem, solution.held_out), solution) for solution in path]
+        loss, solution = min(scored, key=lambda each: each[0])
+        found.append(Fit(space, shape, relative, relative * middle, solution, loss, distances, kernel))
+    return min(found, key=lambda fit: fit.loss)
 
 
 def fit_given(problem: Problem, space: Space, shape: Shape, *, relative: float, ridge: float) -> Fit:

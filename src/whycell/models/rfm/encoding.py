@@ -2,8 +2,8 @@
 
 - A number is centred and divided by its standard deviation; a missing one is put at the mean, and where training had
   any missing in a column, one more coordinate says so with 0 or 1.
-- A category of k levels becomes k coordinates of 0 or 1: two samples of different levels are then as far apart, squared,
-  as two samples are on average in a number. A level that training did not see, and a missing one, is 0 in all of them.
+- A category of k levels becomes k coordinates of 0 or 1: two samples of different levels are then as far apart, in
+  square, as two samples are on average in a number. A level unseen in training, and a missing one, is 0 in all of them.
 - A column of training that never changes becomes a coordinate that is 0.
 """
 

@@ -19,6 +19,7 @@ __all__ = ["Shape", "Space", "distances_among", "distances_between", "gradient_p
 
 _SAMPLE = 300
 _TINY = 1e-30
+_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Space:
 
 
 def distances_among(z: torch.Tensor, *, norm: float, flags: torch.Tensor | None = None) -> torch.Tensor:
-    """(n, n) distances of rows (n, r) to each other, exactly symmetric with a diagonal of 0.
+    """(n, n) distances of rows (n, r) to each other.
 
     Parameters
     ----------
@@ -205,12 +206,19 @@ def _slopes(distances: torch.Tensor, kernel: torch.Tensor, *, shape: Shape, band
 
 
 def _squares_among(z: torch.Tensor) -> torch.Tensor:
-    z = z - z.mean(0)
-    squares = z.square().sum(1)
-    out = torch.addmm(squares, z, z.T, beta=1, alpha=-2).add_(squares[:, None])
-    noise = 32 * torch.finfo(z.dtype).eps * squares.max()
-    out.masked_fill_(out <= noise, 0).fill_diagonal_(0)
-    return out
+    # In float64, block by block: the root of a small difference of large squares would not be a distance any more, and
+    # a kernel of such is not positive definite.
+    wide = (z - z.mean(0)).double()
+    squares = wide.square().sum(1)
+    out = torch.empty((len(z), len(z)), dtype=z.dtype, device=z.device)
+    noise = 32 * torch.finfo(torch.float64).eps
+    rows = max(1, _BYTES // (8 * max(1, len(z))))
+    for start in range(0, len(z), rows):
+        at = slice(start, start + rows)
+        block = torch.addmm(squares, wide[at], wide.T, beta=1, alpha=-2).add_(squares[at, None])
+        block.masked_fill_(block <= noise * (squares[at, None] + squares), 0)
+        out[at] = block
+    return out.fill_diagonal_(0)
 
 
 def _minkowski(z: torch.Tensor, norm: float) -> torch.Tensor:

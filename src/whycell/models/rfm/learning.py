@@ -1,8 +1,8 @@
 """The recursion, and how its kernel, metric and length are chosen without a validation set.
 
-Bandwidth and ridge are chosen by exact leave-one-out. A metric, though, was learned from every row, and the leave-one-out
-answers under it are too good: on small data they ask for ever more iterations. So a metric is judged by rows that did
-not shape it: it is learned on one half of the rows and judged by leave-one-out inside the other, which is exact and
+Bandwidth and ridge are chosen by exact leave-one-out. A metric, though, was learned from every row, and answers that
+are held out under it are too good: on small data they ask for ever more iterations. So a metric is judged by rows that
+did not shape it: it is learned on one half of the rows and judged by leave-one-out inside the other, which is exact and
 honest, and costs less than one fit. What wins there by a margin is then learned from all rows.
 """
 
@@ -29,7 +29,9 @@ _CHOICE_ROWS, _HALF_ROWS, _HALF_ROWS_SLOW = 400, 1000, 200
 #: With more rows than this in a half, one direction is enough to judge by.
 _BOTH_WAYS = 300
 #: With more rows than this the last fit takes bandwidth and ridge as chosen on fewer.
-_FINE_ROWS = 1000
+_FINE_ROWS = 450
+#: Up to this many rows float64 costs little.
+_DOUBLE_ROWS = 1000
 #: Iterations on all rows that follow a metric from a large half, and the rows that the first of them learn from.
 _FURTHER, _EARLY_ROWS = 2, 4000
 #: Bandwidth and ridge of a first gradient where no machine without a metric is better than the mean.
@@ -97,10 +99,7 @@ def learn(problem: Problem, plan: Plan) -> Learned:
     """
     trials: list[Trial] = []
     if len(problem) < _FEWEST or not plan.choose:
-        chain = plan.chains[0]
-        times = plan.iterations if chain.kind != "none" and len(problem) >= _FEWEST else 0
-        setting = (plan.bandwidths[len(plan.bandwidths) // 2], plan.ridges[0])
-        return _run(problem, plan, chain, [len(problem)] * times, Space(None, problem.flags), setting, trials)
+        return _as_told(problem, plan, trials)
     sample = problem.take(problem.sample(_CHOICE_ROWS))
     starts = {
         shape: _climb(sample, Space(None, sample.flags), shape, plan, trials)
@@ -116,6 +115,17 @@ def learn(problem: Problem, plan: Plan) -> Learned:
                 kept = found
     start = starts[kept.chain.shape]
     return _run(problem, plan, kept.chain, _schedule(len(problem), kept), kept.space, _setting(start), trials)
+
+
+def _as_told(problem: Problem, plan: Plan, trials: list[Trial]) -> Learned:
+    """The first chain, with all its iterations."""
+    chain, space = plan.chains[0], Space(None, problem.flags)
+    setting = (plan.bandwidths[0], plan.ridges[0])
+    if len(plan.bandwidths) * len(plan.ridges) > 1 and len(problem) >= _FEWEST:
+        sample = problem.take(problem.sample(_CHOICE_ROWS))
+        setting = _setting(_climb(sample, space, chain.shape, plan, trials))
+    times = plan.iterations if chain.kind != "none" and len(problem) >= _FEWEST else 0
+    return _run(problem, plan, chain, [len(problem)] * times, space, setting, trials)
 
 
 @dataclass(frozen=True)
@@ -228,5 +238,5 @@ def _trial(chain: Chain, iteration: int, fit: Fit, rows: int, judged: str) -> Tr
 def precision_for(rows: int, name: str) -> torch.dtype:
     """float64 for few rows, where it costs nothing; float32 for many."""
     if name == "auto":
-        return torch.float64 if rows <= _FINE_ROWS else torch.float32
+        return torch.float64 if rows <= _DOUBLE_ROWS else torch.float32
     return torch.float64 if name == "double" else torch.float32

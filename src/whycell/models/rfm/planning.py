@@ -55,9 +55,12 @@ def plan_of(
         msg = f"iterations is {iterations}; wanted 0 or more, or None to choose."
         raise UsageError(msg)
     shapes = list(KERNELS.values()) if kernel == "auto" else [_shape(kernel)]
-    chains = [_chain(shape, metric, power, shrinkage, centre, coordinates, alone=len(shapes) == 1) for shape in shapes]
+    told = {"power": power, "shrinkage": shrinkage, "centre": centre, "coordinates": coordinates}
+    chains = [_chain(shape, metric, alone=len(shapes) == 1, **told) for shape in shapes]
     return Plan(
-        chains=tuple(sorted(chains, key=lambda chain: chain.kind == "none")) if iterations is not None else tuple(chains),
+        chains=tuple(sorted(chains, key=lambda chain: chain.kind == "none"))
+        if iterations is not None
+        else tuple(chains),
         bandwidths=BANDWIDTHS if bandwidth is None else (float(bandwidth),),
         ridges=RIDGES if ridge is None else (float(ridge),),
         iterations=_ITERATIONS if iterations is None else int(iterations),
@@ -79,7 +82,7 @@ def _shape(kernel: str | tuple[float, float]) -> Shape:
 
 
 def _chain(
-    shape: Shape, metric: str | int, power: float, shrinkage: float, centre: bool, coordinates: int, *, alone: bool
+    shape: Shape, metric: str | int, *, power: float, shrinkage: float, centre: bool, coordinates: int, alone: bool
 ) -> Chain:
     kind: Literal["none", "diagonal", "full"]
     rank = None

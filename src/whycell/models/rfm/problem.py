@@ -1,4 +1,4 @@
-"""What a machine is fitted to: rows, targets, weights and groups, with copies merged; and how a held-out answer is judged."""
+"""What a machine is fitted to: rows, targets, weights and groups, copies merged; and how a held-out answer is judged."""
 
 # n - row, c - output, d - coordinate
 
@@ -72,7 +72,7 @@ class Problem:
         return _thinned(first, rank, most), _thinned(second, rank, most)
 
     def sample(self, most: int) -> np.ndarray:
-        """Positions of at most ``most`` rows, evenly along the order of their target; whole groups where there are any."""
+        """Positions of at most ``most`` rows, evenly along the order of their target."""
         if len(self) <= most:
             return np.arange(len(self))
         key = self._order_key()
@@ -97,8 +97,8 @@ def merged(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
     """Rows that are copies become one, with the sum of their weights and the mean of their targets.
 
-    The fit is the same, for squared errors differ by a constant; but no copy of a row is left when it is held out, and a
-    weight of two means what two copies mean. Rows come out in the order of their values, whatever order they came in.
+    The fit is the same, for squared errors differ by a constant; but no copy of a row is left when it is held out, and
+    a weight of two means what two copies mean. Rows come out in the order of their values, whatever order they came in.
 
     Parameters
     ----------

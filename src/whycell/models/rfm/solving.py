@@ -130,7 +130,7 @@ def solve_path(
     weights: torch.Tensor,
     groups: torch.Tensor | None = None,
 ) -> list[Solution]:
-    """Fits of several ridges; those that the precision cannot solve are left out.
+    """Fits of several ridges; those that the precision cannot solve are left out, or all raised where none is left.
 
     Few rows are solved by one eigendecomposition that all ridges share, many by a factorisation each.
 
@@ -148,12 +148,13 @@ def solve_path(
     """
     if len(ridges) > 2 and len(kernel) <= _SPECTRAL[kernel.dtype] and groups is None:
         return _spectral(kernel, targets, ridges, weights)
-    each = (solve(kernel, targets, ridge=ridge, weights=weights, groups=groups) for ridge in ridges)
-    found = [solution for solution in each if solution is not None]
-    if not found:
-        msg = f"The kernel of {len(kernel)} rows is singular at every ridge up to {max(ridges):g}; give a larger ridge."
-        raise DataError(msg)
-    return found
+    for raised in (1, 10, 100):
+        each = (solve(kernel, targets, ridge=raised * r, weights=weights, groups=groups) for r in ridges)
+        found = [solution for solution in each if solution is not None]
+        if found:
+            return found
+    msg = f"The kernel of {len(kernel)} rows is singular at every ridge up to {100 * max(ridges):g}; give a larger one."
+    raise DataError(msg)
 
 
 def leave_groups_out(projected: torch.Tensor, coefficients: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
