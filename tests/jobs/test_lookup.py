@@ -13,9 +13,10 @@ from whycell._keys import ObsKeys
 from whycell.encode.gene_vectors import read_gene_vectors, unit_rows, write_gene_vectors
 from whycell.encode.text import load_encoder
 from whycell.encode.words import text_encoder
-from whycell.errors import UsageError
+from whycell.errors import FormatError, UsageError
 from whycell.jobs.lookup import lookup, lookup_cell
-from whycell.jobs.words import Words, open_words
+from whycell.jobs.record import fingerprint_file, write_run
+from whycell.jobs.words import Words, open_words, vectors_at
 from whycell.knowledge.genes import GeneTable
 from whycell.knowledge.terms import Ontology
 
@@ -145,3 +146,22 @@ def test_the_bundled_encoder_is_known_by_its_fingerprint(words: Words) -> None:
 
     mini = load_encoder("minilm", precision="bfloat16")
     assert text_encoder(replace(words.vectors, fingerprint=mini.fingerprint)).fingerprint == mini.fingerprint
+
+
+def test_a_model_names_the_vectors_it_was_trained_with(
+    words: Words, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, vectors = tmp_path / "model", tmp_path / "v.parquet"
+    folder.mkdir()
+    made = {"gene_ids": ["1"], "ensembl_ids": [[INSULIN]], "facets": ["name"], "about": {"encoder": "toy"}}
+    write_gene_vectors(vectors, vectors=np.ones((1, 4)) / 2, **made)
+    fingerprint = fingerprint_file(vectors)
+    monkeypatch.setattr("whycell.jobs.words.read_card", lambda _: {"representation": {"gene_vectors": fingerprint}})
+    with pytest.raises(UsageError, match="the model 'model' names none"):
+        vectors_at(None, folder)
+    write_run(folder, "train", inputs={str(vectors): fingerprint}, seed=0)
+    held, source = vectors_at(None, folder)
+    assert (held.genes.tolist(), source) == ([INSULIN], str(vectors))
+    write_gene_vectors(vectors, vectors=np.eye(1, 4), **made)
+    with pytest.raises(FormatError, match="it was replaced or damaged"):
+        vectors_at(None, folder)

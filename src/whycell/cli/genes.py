@@ -261,7 +261,7 @@ def coverage(
 def cells(
     query: Annotated[Path, typer.Argument(metavar="QUERY", help="A file of cells.")],
     gene_vectors: Annotated[
-        Path, typer.Option("--gene-vectors", metavar="PARQUET", help="Vectors that genes embed wrote.")
+        str, typer.Option("--gene-vectors", metavar="FILE|URL", help="Vectors that genes embed wrote.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="ZARR", help="Where the embedding goes.")],
     facets: Annotated[

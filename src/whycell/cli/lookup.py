@@ -1,5 +1,6 @@
 """``whycell lookup``: from words to types, genes and cells, and from a cell to what is known of it."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from whycell.errors import UsageError
 
 __all__ = ["lookup"]
 
-_LETTERS = 120
+_LETTERS, _TOKENS = 120, 50
 
 
 def lookup(
@@ -53,6 +54,7 @@ def lookup(
         bool, typer.Option("--even-so", help="Show types of --unseen even where the map was found not to help.")
     ] = False,
     known: Annotated[bool, typer.Option("--known", help="Only types that the model can call.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Agree beforehand to what a server is sent.")] = False,
     top: Annotated[int, typer.Option("--top", min=1, help="Rows of each table.")] = 10,
     key: Annotated[str, typer.Option("--key", metavar="NAME", help="Under which annotate wrote.")] = DEFAULT_KEY,
     cache: Annotated[
@@ -101,6 +103,11 @@ def lookup(
             cache=cache,
             threads=threads,
         )
+        if (n := words.unsent([] if cell is not None else [what])) and not yes:
+            print(f"{n:,} texts to send to {encoder}, about {n * _TOKENS:,} tokens.", file=sys.stderr)
+            if not (sys.stdin.isatty() and typer.confirm("Send them?", err=True)):
+                msg = "Nothing was sent, since it was not agreed to; --yes agrees beforehand."
+                raise UsageError(msg)
         found: Any
         if cell is None:
             found = jobs.lookup(

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from whycell.compute import Talk, in_order
 from whycell.data.cells import Block, Cells, open_cells
 from whycell.data.doctor import examine
+from whycell.data.fetch import local_copy
 from whycell.data.values import ValueKind, to_linear
 from whycell.data.whole import check_free, folder_written_whole
 from whycell.encode.gene_vectors import GeneVectors, read_gene_vectors
@@ -26,7 +27,7 @@ def embed_cells(
     query: Path,
     output: Path,
     *,
-    vectors: Path,
+    vectors: str | Path,
     facets: tuple[str, ...] = (),
     dims: int | None = None,
     normalise: str = "log1p-cp10k",
@@ -45,7 +46,7 @@ def embed_cells(
     output
         The store to write.
     vectors, facets, dims
-        What ``whycell genes embed`` wrote, and how much of it.
+        What ``whycell genes embed`` wrote, by path or address, and how much of it.
     normalise, centre
         See ``encode.genept``.
     chunk, threads
@@ -68,7 +69,8 @@ def embed_cells(
 
     output, talk = Path(output), talk or Talk()
     check_free(output, force=force)
-    held = read_gene_vectors(vectors, facets=facets)
+    table_of_vectors = local_copy(vectors)
+    held = read_gene_vectors(table_of_vectors, facets=facets)
     held = held if dims is None else held.projected(dims)
     output.parent.mkdir(parents=True, exist_ok=True)
     with open_cells(query) as cells, folder_written_whole(output, force=force) as store:
@@ -84,7 +86,8 @@ def embed_cells(
         root.create_array("coverage", data=covered)
         array = root.create_array("cell", shape=(n,), chunks=(max(n, 1),), dtype=str)
         array[:] = np.asarray(names, dtype=object)
-    inputs = {str(path): fingerprint_file(path) for path in (query, vectors) if Path(path).is_file()}
+    given = {str(query): Path(query), str(vectors): table_of_vectors}
+    inputs = {name: fingerprint_file(path) for name, path in given.items() if path.is_file()}
     write_run(output, "genes cells", inputs=inputs, seed=0, parameters={"normalise": normalise, "centre": centre})
     return {"cells": n, "dims": shape[1], "coverage": float(covered.mean()) if n else 0.0}
 

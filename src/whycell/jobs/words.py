@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,15 @@ import numpy as np
 from whycell._keys import DEFAULT_KEY
 from whycell.compute import Talk
 from whycell.data.cells import open_cells
-from whycell.data.fetch import is_remote, local_copy
+from whycell.data.fetch import cache_folder, is_remote, local_copy
 from whycell.encode.gene_vectors import GeneVectors, read_gene_vectors
-from whycell.encode.text import TextEncoder
-from whycell.encode.words import definition_vectors, text_encoder, word_vectors
+from whycell.encode.service import ServiceEncoder
+from whycell.encode.text import TextEncoder, VectorCache
+from whycell.encode.words import definition_text, definition_vectors, text_encoder, word_vectors
 from whycell.errors import ModelError, UsageError
 from whycell.jobs.explain_model import model_of
 from whycell.jobs.models import find
+from whycell.jobs.record import RUN_FILE
 from whycell.knowledge.terms import Ontology, definitions_of
 from whycell.knowledge.texts import gene_texts, read_gene_table
 from whycell.models.store import read_card
@@ -65,6 +69,15 @@ class Words:
         return definition_vectors(
             self.ontology, self.vectors, encoder=self.encoder, terms=terms, cache=self.cache, talk=talk
         )
+
+    def unsent(self, texts: Sequence[str] = ()) -> int:
+        """How many texts a service would be sent for a lookup, definitions included; 0 for an encoder at hand."""
+        if not isinstance(self.encoder, ServiceEncoder):
+            return 0
+        told = [definition_text(str(term), release=self.ontology.release) for term in self.ontology.ids]
+        with closing(VectorCache(self.cache or cache_folder())) as store:
+            keys = [store.key(self.encoder.fingerprint, text) for text in dict.fromkeys([*told, *texts])]
+            return len(keys) - len(store.get(keys))
 
     def definition(self, term: str) -> str:
         """What the ontology says of a term; empty for what is no term, or has no definition."""
@@ -157,19 +170,30 @@ def vectors_at(
     UsageError
         There are none.
     """
-    source = gene_vectors
+    source, digest = gene_vectors, None
     if source is None and folder is not None:
-        named = read_card(folder).get("gene_vectors", "")
-        named = named.get("source", "") if isinstance(named, dict) else named
-        source = folder / _BESIDE if (folder / _BESIDE).is_file() else str(named or "") or None
+        source, digest = _vectors_of(folder)
     if source is None:
-        whose = f"the model {folder.name!r} carries none" if folder is not None else "no model was named either"
+        whose = f"the model {folder.name!r} names none" if folder is not None else "no model was named either"
         msg = (
             f"Gene vectors are needed, and {whose}: give --gene-vectors FILE (`whycell genes embed` makes it; "
             "https:// and hf:// are fetched)."
         )
         raise UsageError(msg)
-    return read_gene_vectors(local_copy(source), facets=facets), str(source)
+    return read_gene_vectors(local_copy(source, sha256=digest), facets=facets), str(source)
+
+
+def _vectors_of(folder: Path) -> tuple[str | Path | None, str | None]:
+    """The vectors in a model's folder, or those it was trained with, found by their fingerprint in its record."""
+    if (folder / _BESIDE).is_file():
+        return folder / _BESIDE, None
+    wanted = read_card(folder).get("representation", {}).get("gene_vectors", "")
+    try:
+        inputs = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))["inputs"]
+    except (OSError, ValueError, KeyError):
+        inputs = {}
+    found = next((path for path, fingerprint in inputs.items() if wanted and fingerprint == wanted), None)
+    return found, str(wanted).removeprefix("sha256:") if found else None
 
 
 def _model_of(typed: Any, key: str) -> Path | None:
