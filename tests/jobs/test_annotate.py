@@ -78,7 +78,8 @@ def test_exactly_the_promised_columns_are_added(pbmc: Path, plain: tuple[Path, A
     out = ad.read_h5ad(path)
     keys = ObsKeys()
     added = [column for column in out.obs.columns if column not in query.obs.columns]
-    assert added == [name for name in keys.all() if name not in (keys.cluster_call, keys.cluster_confidence, keys.disagreement)]
+    elsewhere = (keys.cluster_call, keys.cluster_confidence, keys.disagreement)
+    assert added == [name for name in keys.all() if name not in elsewhere]
     assert {"whycell--cell_ontology_term_id", "whycell--cell_ontology_term"} < set(added), "the names of CAP"
     assert not RESERVED_OBS & set(added)
     pd.testing.assert_frame_equal(out.obs[query.obs.columns], query.obs)

@@ -28,6 +28,7 @@ REPRESENTATIONS = ("expression", "genept-w", "genept-s", "ensemble")
 SILENT = {"genept-s": ("expression",)}
 _ENOUGH_SENTENCES = 400
 _FEWEST_DESCRIBED = 10
+_STEPS, _RATE_OF_VECTORS = 300, 5e-3
 #: Nats a held-out cell by which a view must make the labels more probable to have a say.
 _HELPS = 1e-3
 
@@ -196,7 +197,10 @@ class Lookout:
         vectors = sources.vectors[name]
         whole = np.ones((len(cells.measured), vectors.shape[1]), dtype=bool)
         same = Cells(as_values(vectors), cells.study, cells.donor, whole, cells.kind, cells.meanings)
-        plain = replace(recipe, target=0.0, shift=0.0, gaps=False, doubts=False)
+        steps = max(recipe.epochs, _STEPS * recipe.batch / len(cells.kind))  # few numbers take no fewer to be learned
+        plain = replace(
+            recipe, target=0.0, shift=0.0, gaps=False, doubts=False, epochs=steps, learning_rate=_RATE_OF_VECTORS
+        )
         learned, without = learn(same, folds, plain, seed=seed, device=device, talk=talk)
 
         def of_vectors(fold: int, rows: np.ndarray, seen: np.ndarray) -> np.ndarray:
