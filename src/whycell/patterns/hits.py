@@ -1,48 +1,41 @@
-"""Hits: every place where a motif stands and matters, with a false-discovery rate against shuffled sequences.
+"""Hits: every place where a motif stands, with a false-discovery rate against shuffles, and what it adds there.
 
-A place scores by two things at once: how well its letters fit (log odds of the motif's letter shares over the
-background's), and how much of what the network was told comes from there (the contributions of its letters along the
-motif's own). Both are read the same way off dinucleotide shuffles of the sequences, which were scored by the same
-network. How the two are weighed is learned from the shuffles: logistic regression tells places of the sequences from
-places of their shuffles, and its log odds are the score; half of the sequences is scored by what was learned from the
-other half, so that no place vouches for itself.
+A place is scored by its letters: log odds of the motif's letter shares over the background's, on the better strand. The
+shares that discovery gives are those of the strongest sites, so they are read again off the hits themselves.
+
+*Null.* Dinucleotide shuffles of the sequences would hold more of the motifs than chance makes: the letters of their
+sites are shuffled with the rest. The likely sites of all motifs are therefore cut out before the sequences are shuffled
+again, and again once they are known better: what is shuffled in the end is the ground on which false hits can arise.
+
+*What it adds.* The contributions of the network to the letters of a hit, summed, stand beside it. They do not decide
+whether a place is a hit: where a sequence holds a motif five times a network is convinced by the third, and the other
+two would be lost.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
+from whycell.encode.sequences import dinucleotide_shuffle
 from whycell.errors import DataError
 from whycell.patterns.motifs import Motif
 
-__all__ = ["Track", "find_hits"]
+__all__ = ["find_hits"]
 
-_COLUMNS = ["motif", "sequence", "start", "stop", "strand", "score", "fit", "contribution", "q"]
-_CANDIDATES = 4  # places of a sequence that are looked at for each motif, the best by either measure
-
-
-@dataclass(frozen=True)
-class Track:
-    """Sequences and what the network made of them.
-
-    Parameters
-    ----------
-    x
-        (n, 4, length) one-hot.
-    hypothetical
-        (n, 4, length) contribution that each letter would have.
-    """
-
-    x: np.ndarray
-    hypothetical: np.ndarray
+_COLUMNS = ["motif", "sequence", "start", "stop", "strand", "score", "q", "contribution"]
+_LEAST = 1.0  # bits: a place below this is not looked at, hit or null
+_FEWEST_READ = 20
+_PSEUDO = 0.5  # sites added to the counts of every letter
+_ROUNDS = 5
+_LIKELY = 0.3  # sites are cut out up to this share of false ones
 
 
 def find_hits(
-    motifs: Sequence[Motif], real: Track, shuffled: Track, *, fdr: float = 0.05, seed: int = 0
+    motifs: Sequence[Motif], x: np.ndarray, hypothetical: np.ndarray, *, fdr: float = 0.05, seed: int = 0
 ) -> pd.DataFrame:
     """Places of the motifs.
 
@@ -50,109 +43,133 @@ def find_hits(
     ----------
     motifs
         From ``find_motifs``.
-    real, shuffled
-        The sequences, and dinucleotide shuffles of them, scored by the same network for the same task.
+    x
+        (n, 4, length) one-hot sequences.
+    hypothetical
+        (n, 4, length) contribution that each letter would have, for the task that the motifs are of.
     fdr
         Share of false hits that is allowed, motif by motif.
     seed
-        Of the halves.
+        Of the shuffles.
 
     Returns
     -------
-    One row a hit: ``motif``, ``sequence``, ``start``, ``stop``, ``strand``, ``score`` (log odds), ``fit`` (bits),
-    ``contribution`` (sum over the place) and ``q``. Hits of one motif do not overlap by more than half.
+    One row a hit: ``motif``, ``sequence``, ``start``, ``stop``, ``strand``, ``score`` (bits), ``q`` and
+    ``contribution`` (sum over the place). Hits of one motif do not overlap by half or more.
+
+    Raises
+    ------
+    DataError
+        Shapes differ.
     """
-    if real.x.shape[1:] != shuffled.x.shape[1:]:
-        msg = f"sequences of shape {real.x.shape} and shuffles of shape {shuffled.x.shape}: wanted shuffles of them."
+    if x.shape != hypothetical.shape:
+        msg = f"sequences of shape {x.shape} and scores of shape {hypothetical.shape}: wanted the same (n, 4, length)."
         raise DataError(msg)
-    tables = [_hits_of(motif, real, shuffled, fdr, seed) for motif in motifs if motif.width <= real.x.shape[2]]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=_COLUMNS)
+    x = np.asarray(x, dtype=np.float32)
+    motifs = [motif for motif in motifs if motif.width <= x.shape[2]]
+    background = np.maximum(x.mean(axis=(0, 2)), 1e-3)
+    null, tables = [_shuffle(x, seed)], list[pd.DataFrame]()
+    for at in range(_ROUNDS):
+        places = [_judged(motif, x, null, background) for motif in motifs]
+        tables = [table[table["q"] <= fdr] for table in places]
+        if at < _ROUNDS - 1:
+            null = _shuffled_rest(x, [table[table["q"] <= _LIKELY] for table in places], motifs, seed)
+            motifs = [_read_again(motif, x, found, background) for motif, found in zip(motifs, tables, strict=True)]
+    named = [table.assign(motif=m.name, stop=table["start"] + m.width) for m, table in zip(motifs, tables, strict=True)]
+    tables = [table.sort_values(["sequence", "start"], kind="stable") for table in named if len(table)]
+    if not tables:
+        return pd.DataFrame(columns=_COLUMNS)
+    found = pd.concat(tables, ignore_index=True)
+    totals = np.concatenate([np.zeros((len(x), 1)), np.cumsum((x * hypothetical).sum(axis=1), axis=1)], axis=1)
+    at = found["sequence"].to_numpy()
+    found["contribution"] = totals[at, found["stop"].to_numpy()] - totals[at, found["start"].to_numpy()]
+    return found[_COLUMNS]
 
 
-def _hits_of(motif: Motif, real: Track, shuffled: Track, fdr: float, seed: int) -> pd.DataFrame:
-    places, null = _places(motif, real), _places(motif, shuffled)
-    half = np.random.default_rng(seed).permutation(max(len(real.x), len(shuffled.x))) % 2
-    places["score"], null["score"] = 0.0, 0.0
-    for side in (0, 1):
-        fit_real, fit_null = (t[half[t["sequence"]] != side] for t in (places, null))
-        for table in (places, null):
-            rows = half[table["sequence"]] == side
-            table.loc[rows, "score"] = _log_odds(fit_real, fit_null, table[rows])
-    scale = len(real.x) / max(1, len(shuffled.x))
-    places, null = _apart(places, motif.width), _apart(null, motif.width)
-    places["q"] = _q_values(places["score"].to_numpy(), null["score"].to_numpy(), scale)
-    found = places[places["q"] <= fdr].assign(motif=motif.name, stop=lambda t: t["start"] + motif.width)
-    return found.sort_values(["sequence", "start"], kind="stable")[_COLUMNS]
+def _judged(motif: Motif, x: np.ndarray, null: Sequence[np.ndarray], background: np.ndarray) -> pd.DataFrame:
+    """Places of the motif with their q-values."""
+    places = _places(motif, x, background)
+    false = np.concatenate([_places(motif, part, background)["score"].to_numpy() for part in null])
+    return places.assign(q=_q_values(places["score"].to_numpy(), false))
 
 
-def _places(motif: Motif, track: Track) -> pd.DataFrame:
-    """The places of each sequence that fit best by letters or by contribution, on either strand."""
-    background = np.maximum(track.x.mean(axis=(0, 2)), 1e-3)
-    contributions = track.x * track.hypothetical
-    tables = []
-    for strand, turned in (("+", motif), ("-", motif.turned())):
-        odds = np.log2(np.maximum(turned.letters, 1e-3) / background[:, None])
-        like = turned.contribution / max(float(np.linalg.norm(turned.contribution)), 1e-12)
-        fit, along = _slid(track.x, odds), _slid(contributions, like)
-        total = _slid(contributions, np.ones_like(like))
-        best = np.concatenate([np.argsort(-s, axis=1, kind="stable")[:, :_CANDIDATES] for s in (fit, along)], axis=1)
-        best.sort(axis=1)
-        new = np.concatenate([np.ones((len(best), 1), dtype=bool), np.diff(best, axis=1) > 0], axis=1)
-        row, at = np.nonzero(new)[0], best[new]
-        columns = {"fit": fit, "along": along, "contribution": total}
-        tables.append(
-            pd.DataFrame(
-                {"sequence": row, "start": at, "strand": strand, **{k: v[row, at] for k, v in columns.items()}}
-            )
-        )
-    return pd.concat(tables, ignore_index=True)
+def _shuffle(x: np.ndarray, seed: int) -> np.ndarray:
+    return dinucleotide_shuffle(x, 1, seed=seed)[:, 0]
+
+
+def _places(motif: Motif, x: np.ndarray, background: np.ndarray) -> pd.DataFrame:
+    """Places above the least score, on the better strand, none covered by half or more by a better one."""
+    odds = np.log2(np.maximum(motif.letters, 1e-4) / background[:, None]).astype(np.float32)
+    turned = np.log2(np.maximum(motif.letters[::-1, ::-1], 1e-4) / background[:, None]).astype(np.float32)
+    forward, backward = _slid(x, odds), _slid(x, turned)
+    score = np.maximum(forward, backward)
+    sequence, start = np.nonzero(score > _LEAST)
+    table = pd.DataFrame(
+        {
+            "sequence": sequence,
+            "start": start,
+            "strand": np.where(forward[sequence, start] >= backward[sequence, start], "+", "-"),
+            "score": score[sequence, start],
+        }
+    )
+    return table[_best_apart(table, motif.width)]
+
+
+def _best_apart(table: pd.DataFrame, width: int) -> np.ndarray:
+    keep = np.zeros(len(table), dtype=bool)
+    sequence, start = table["sequence"].to_numpy(), table["start"].to_numpy()
+    taken: dict[int, list[int]] = {}
+    for row in np.argsort(-table["score"].to_numpy(), kind="stable"):
+        others = taken.setdefault(int(sequence[row]), [])
+        if all(2 * abs(int(start[row]) - other) > width for other in others):
+            others.append(int(start[row]))
+            keep[row] = True
+    return keep
 
 
 def _slid(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(n, length - width + 1) sums of ``values`` times ``weights`` (4, width) at every place."""
+    """(n, length - width + 1) sums of ``values`` (n, 4, length) times ``weights`` (4, width) at every place."""
     n, _, length = values.shape
     width = weights.shape[1]
-    found = np.zeros((n, length - width + 1), dtype=np.float32)
+    found = np.zeros((n, max(0, length - width + 1)), dtype=np.float32)
     for at in range(width):
-        found += np.einsum("nbl,b->nl", values[:, :, at : at + found.shape[1]], weights[:, at].astype(np.float32))
+        found += np.einsum("nbl,b->nl", values[:, :, at : at + found.shape[1]], weights[:, at])
     return found
 
 
-def _log_odds(real: pd.DataFrame, null: pd.DataFrame, asked: pd.DataFrame) -> np.ndarray:
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.preprocessing import StandardScaler
-
-    both = np.concatenate([_measures(real), _measures(null)])
-    scaler = StandardScaler().fit(both)
-    told = np.repeat([1, 0], [len(real), len(null)])
-    # Most places of the sequences are not the motif's: those that are pull the boundary only at its far end.
-    model = LogisticRegression(C=1.0, max_iter=500).fit(scaler.transform(both), told)
-    return np.asarray(model.decision_function(scaler.transform(_measures(asked))))
-
-
-def _measures(table: pd.DataFrame) -> np.ndarray:
-    fit, along = table["fit"].to_numpy(), table["along"].to_numpy()
-    return np.stack([fit, along, np.maximum(fit, 0) ** 2, np.maximum(along, 0) * np.maximum(fit, 0)], axis=1)
-
-
-def _apart(table: pd.DataFrame, width: int) -> pd.DataFrame:
-    """Without places that a better one of the same sequence covers by half or more."""
-    ordered = table.sort_values("score", ascending=False, kind="stable")
-    taken: dict[int, list[int]] = {}
-    keep = np.zeros(len(ordered), dtype=bool)
-    for row, (sequence, start) in enumerate(zip(ordered["sequence"], ordered["start"], strict=True)):
-        others = taken.setdefault(sequence, [])
-        if all(2 * abs(start - other) > width for other in others):
-            others.append(start)
-            keep[row] = True
-    return ordered[keep]
+def _shuffled_rest(
+    x: np.ndarray, found: Sequence[pd.DataFrame], motifs: Sequence[Motif], seed: int
+) -> list[np.ndarray]:
+    """Shuffles of the sequences without the letters of their sites, grouped by the length that is left."""
+    kept = np.ones((len(x), x.shape[2]), dtype=bool)
+    for table, motif in zip(found, motifs, strict=True):
+        for sequence, start in zip(table["sequence"], table["start"], strict=True):
+            kept[sequence, start : start + motif.width] = False
+    left = kept.sum(axis=1)
+    groups = []
+    for length in np.unique(left[left > 1]):
+        rows = np.flatnonzero(left == length)
+        rest = x[rows].transpose(0, 2, 1)[kept[rows]].reshape(len(rows), int(length), 4).transpose(0, 2, 1)
+        groups.append(_shuffle(np.ascontiguousarray(rest), seed))
+    return groups
 
 
-def _q_values(real: np.ndarray, null: np.ndarray, scale: float) -> np.ndarray:
+def _read_again(motif: Motif, x: np.ndarray, found: pd.DataFrame, background: np.ndarray) -> Motif:
+    """The motif with the letter shares of its hits."""
+    if len(found) < _FEWEST_READ:
+        return motif
+    columns = found["start"].to_numpy()[:, None] + np.arange(motif.width)
+    letters = x[found["sequence"].to_numpy()[:, None], :, columns]
+    other = (found["strand"] == "-").to_numpy()
+    letters[other] = letters[other][:, ::-1, ::-1]
+    counts = letters.sum(axis=0).T + 4 * _PSEUDO * background[:, None]
+    return replace(motif, letters=counts / counts.sum(axis=0))
+
+
+def _q_values(real: np.ndarray, null: np.ndarray) -> np.ndarray:
     """Share of false hits at each score or above: places of the shuffles over places of the sequences, monotone."""
     order = np.argsort(-real, kind="stable")
-    above = np.arange(1, len(real) + 1)
-    false = (len(null) - np.searchsorted(np.sort(null), real[order], side="left") + 1) * scale
+    false = len(null) - np.searchsorted(np.sort(null), real[order], side="left") + 1
     q = np.empty(len(real))
-    q[order] = np.minimum(np.minimum.accumulate((false / above)[::-1])[::-1], 1)
+    q[order] = np.minimum(np.minimum.accumulate((false / np.arange(1, len(real) + 1))[::-1])[::-1], 1)
     return q
