@@ -65,6 +65,8 @@ class Piece:
         (n_runs, 2) first and last row (exclusive) of each.
     labels
         One row a run: ``label, label_id, donor, study``.
+    nbytes
+        Stored bytes of its rows, about.
     """
 
     key: str
@@ -73,6 +75,7 @@ class Piece:
     size: int
     runs: np.ndarray
     labels: pd.DataFrame
+    nbytes: int
 
     @property
     def start(self) -> int:
@@ -153,7 +156,7 @@ def pieces_of(plan: Plan, *, piece_bytes: int = BYTES) -> list[Piece]:
         weight = float(runs["nbytes"].sum()) / max(1, int((runs["stop"] - runs["start"]).sum()))
         most = int(min(CELLS, max(FEWEST, piece_bytes // max(weight, 1.0))))
         groups = _grouped(runs[["start", "stop"]].to_numpy(np.int64), weight, most)
-        found += [_piece(runs, group) for group in groups]
+        found += [_piece(runs, group, weight) for group in groups]
     return found
 
 
@@ -173,11 +176,12 @@ def _grouped(runs: np.ndarray, weight: float, most: int) -> Iterator[list[tuple[
         yield group
 
 
-def _piece(runs: pd.DataFrame, group: list[tuple[int, int, int]]) -> Piece:
+def _piece(runs: pd.DataFrame, group: list[tuple[int, int, int]], weight: float) -> Piece:
     of: Any = runs.iloc[[i for i, _, _ in group]].reset_index(drop=True)
     names = {"cell_type": "label", "cell_type_id": "label_id", "donor": "donor", "study": "study"}
     labels = of[list(names)].rename(columns=names)
     one = of.iloc[0]
     etag = "" if pd.isna(one["etag"]) else str(one["etag"])
     rows = np.array([(low, high) for _, low, high in group], dtype=np.int64)
-    return Piece(str(one["key"]), str(one["address"]), etag, int(one["size"]), rows, labels)
+    nbytes = int((rows[-1, 1] - rows[0, 0]) * weight)
+    return Piece(str(one["key"]), str(one["address"]), etag, int(one["size"]), rows, labels, nbytes)

@@ -23,6 +23,7 @@ from scipy import sparse
 from whycell.compute import Step, Talk
 from whycell.corpus.far_files import FarFile, FarFiles, Traffic
 from whycell.corpus.fragments import Piece
+from whycell.corpus.sampling import CELLS, Sampled, thin
 from whycell.corpus.store import has_fragment, write_fragment
 from whycell.data.remote import Patience
 from whycell.errors import FormatError, WhycellError
@@ -126,39 +127,45 @@ def gathered_rows(
     pieces: Sequence[Piece],
     out: Path,
     *,
+    n_cells: int = CELLS,
+    seed: int = 0,
     catalog: Path | None = None,
     requests: int = REQUESTS,
     patience: Patience | None = None,
     talk: Talk | None = None,
-) -> tuple[list[tuple[Piece, Any, pd.DataFrame]], Gathered]:
-    """The rows of some pieces, before there is an encoder; what is read is kept until its fragment is written.
+) -> tuple[list[Sampled], Gathered]:
+    """Some rows of some pieces, before there is an encoder; what is read waits on disk until its fragment is written.
 
     Parameters
     ----------
     pieces
-        Those wanted; few, since all are held.
+        Those wanted.
     out, catalog, requests, patience, talk
         As of `gather`.
+    n_cells
+        Rows kept in memory, of all pieces together.
+    seed
+        Of the choice of rows.
 
     Returns
     -------
-    found : triples of piece, its rows, and the genes of its columns; in the order of ``pieces``
+    found : what was read, in the order of ``pieces``
     done : what was asked of servers, and what failed
     """
     out.mkdir(parents=True, exist_ok=True)
     done, talk = Gathered(), talk or Talk()
-    found: dict[int, tuple[Piece, Any, pd.DataFrame]] = {}
-    place = {id(piece): i for i, piece in enumerate(pieces)}
+    found: dict[str, Sampled] = {}
+    most = max(1, n_cells // max(1, len(pieces)))
 
     def work(piece: Piece, file: FarFile, rows: Any) -> None:
         path = _kept_rows(out, piece)
         if not path.exists():
             _save_rows(path, rows)
-        found[place[id(piece)]] = (piece, rows, file.genes)
+        found[piece.name()] = thin(piece, rows, file.genes, most=most, seed=seed)
 
     with talk.progress("sampling", sum(piece.n for piece in pieces)) as bar:
         _each(pieces, work, out=out, done=done, catalog=catalog, requests=requests, patience=patience, bar=bar)
-    return [found[i] for i in sorted(found)], done
+    return [found[name] for piece in pieces if (name := piece.name()) in found], done
 
 
 def _each(

@@ -12,10 +12,11 @@ from scipy import sparse
 
 from whycell.corpus.fragments import Piece
 
-__all__ = ["CountSample", "choose_pieces", "sample_of"]
+__all__ = ["CELLS", "CountSample", "Sampled", "choose_pieces", "sample_of", "thin"]
 
 PIECES = 64
 CELLS = 8192
+BYTES = 256 * 1024 * 1024  # stored bytes of all pieces sampled: they wait on disk until they are encoded
 
 
 @dataclass(frozen=True)
@@ -61,34 +62,73 @@ def choose_pieces(pieces: Sequence[Piece], *, most: int = PIECES, seed: int = 0)
         brings = {(name, str(value)) for name in ("label", "donor", "study") for value in labels[name].unique()}
         (new if brings - held else rest).append(i)
         held |= brings
-    return [pieces[i] for i in sorted([*new, *rest][:most])]
+    chosen: list[int] = []
+    room = BYTES
+    for i in [*new, *rest][:most]:
+        if not chosen or pieces[i].nbytes <= room:
+            chosen.append(i)
+            room -= pieces[i].nbytes
+    return [pieces[i] for i in sorted(chosen)]
 
 
-def sample_of(found: Sequence[tuple[Piece, Any, pd.DataFrame]], *, n_cells: int = CELLS, seed: int = 0) -> CountSample:
-    """Join the rows of some pieces, evenly thinned, over the genes of all of them.
+@dataclass(frozen=True)
+class Sampled:
+    """Some rows of a piece.
+
+    Parameters
+    ----------
+    piece
+        The piece.
+    kept
+        (n,) positions of the rows among those of the piece.
+    rows
+        (n, n_columns) csr_matrix.
+    genes
+        One row a column.
+    """
+
+    piece: Piece
+    kept: np.ndarray
+    rows: Any
+    genes: pd.DataFrame
+
+
+def thin(piece: Piece, rows: Any, genes: pd.DataFrame, *, most: int, seed: int = 0) -> Sampled:
+    """At most so many rows of a piece, drawn by a seed and by what the piece is: the same in whatever order they come.
+
+    Parameters
+    ----------
+    piece, rows, genes
+        The piece as it was read.
+    most
+        Rows kept.
+    seed
+        Of the draw.
+    """
+    rng = np.random.default_rng([seed, int(piece.name(), 16)])
+    kept = np.sort(rng.permutation(rows.shape[0])[:most])
+    return Sampled(piece, kept, rows[kept], genes)
+
+
+def sample_of(found: Sequence[Sampled]) -> CountSample:
+    """Join rows of several pieces over the genes of all of them.
 
     Parameters
     ----------
     found
-        Triples of piece, its rows and the genes of its columns.
-    n_cells
-        How many cells at most, about.
-    seed
-        Of the choice of rows.
+        From `thin`.
     """
-    rng = np.random.default_rng([seed, 1])
-    share = max(1, n_cells // max(1, len(found)))
     place: dict[str, int] = {}
     table: list[tuple[str, str]] = []
     columns: dict[int, np.ndarray] = {}
     blocks, cells, seen = [], [], []
-    for piece, rows, genes in found:
-        if id(genes) not in columns:
-            columns[id(genes)] = _columns(genes, place, table)
-        kept = np.sort(rng.permutation(rows.shape[0])[:share])
-        blocks.append((rows[kept], columns[id(genes)]))
-        cells.append(piece.cells().iloc[kept])
-        seen.append((cells[-1]["study"].unique(), columns[id(genes)]))
+    for each in found:
+        if id(each.genes) not in columns:
+            columns[id(each.genes)] = _columns(each.genes, place, table)
+        where = columns[id(each.genes)]
+        blocks.append((each.rows, where))
+        cells.append(each.piece.cells().iloc[each.kept])
+        seen.append((cells[-1]["study"].unique(), where))
     measured: dict[str, np.ndarray] = {}
     for studies, where in seen:
         for study in studies:

@@ -58,13 +58,13 @@ class ChunkedArray:
         """Ranges of about ``target`` elements that end where a chunk ends, so that none is inflated twice."""
         span = getattr(self._source, "span", 0)
         if span:
-            return self._cuts_by_bytes(start, stop, span)
+            return self._cuts_by_bytes(start, stop, span, target)
         rows = max(1, target // max(1, math.prod(self.shape[1:])))
         step = max(1, rows // self._chunk[0]) * self._chunk[0]
         edges = [start, *range((start // step + 1) * step, stop, step), stop]
         return [(a, b) for a, b in pairwise(edges) if b > a]
 
-    def _cuts_by_bytes(self, start: int, stop: int, span: int) -> list[tuple[int, int]]:
+    def _cuts_by_bytes(self, start: int, stop: int, span: int, target: int) -> list[tuple[int, int]]:
         """Ranges that are one request each: where every request costs a journey, they are few and of one size."""
         if stop <= start:
             return []
@@ -74,6 +74,8 @@ class ChunkedArray:
         end = self._offsets[first + across - 1 : last : across] + self._sizes[first + across - 1 : last : across]
         total = int(self._sizes[first:last].sum())
         parts = max(1, -(-total // span))
+        if across > 1 or len(self.shape) > 1:  # many zeros pack into few bytes: dense rows must not fill the memory
+            parts = max(parts, (stop - start) * math.prod(self.shape[1:]) // (2 * target))
         far = np.flatnonzero((begin[1:] - end[:-1] > GAP) | (begin[1:] < end[:-1])) + 1
         steps = np.cumsum(np.add.reduceat(self._sizes[first:last], np.arange(0, last - first, across)))
         full = np.searchsorted(steps, np.arange(1, parts) * (total / parts)) + 1

@@ -184,11 +184,11 @@ def _encoder(
     folder = work / ENCODER
     if not (folder / "encoder.json").is_file():
         some = choose_pieces(pieces, seed=seed)
-        found, sampled = gathered_rows(some, work, catalog=catalog, requests=requests, talk=talk)
+        found, sampled = gathered_rows(some, work, seed=seed, catalog=catalog, requests=requests, talk=talk)
         if not found:
             msg = f"None of the {len(some)} pieces sampled could be read: {next(iter(sampled.failures.values()))}"
             raise DataError(msg)
-        sample = sample_of(found, seed=seed)
+        sample = sample_of(found)
         made = corpus_encoder(
             sample.counts,
             sample.genes,
