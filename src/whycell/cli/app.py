@@ -18,7 +18,9 @@ from whycell.cli.genes import genes
 from whycell.cli.lookup import lookup
 from whycell.cli.manners import INTERRUPTED
 from whycell.cli.models import models
+from whycell.cli.motifs import motifs
 from whycell.cli.project import project
+from whycell.cli.rfm import rfm
 from whycell.cli.sequences import sequences
 from whycell.cli.subgroups import subgroups
 from whycell.cli.train import train
@@ -62,10 +64,23 @@ def _whycell(
         print(context.get_help())
 
 
-for _command in (annotate, explain, features, subgroups, audit, train, evaluate, compare, project, lookup, doctor):
+for _command in (
+    annotate,
+    explain,
+    features,
+    subgroups,
+    audit,
+    train,
+    evaluate,
+    compare,
+    project,
+    lookup,
+    doctor,
+    motifs,
+):
     app.command(no_args_is_help=True)(_command)
 
-for _group in (models, genes, sequences, corpus):
+for _group in (models, genes, sequences, corpus, rfm):
     app.add_typer(_group)
 
 

@@ -215,8 +215,8 @@ def _check_memory(path: Path, suffix: str) -> None:
         values = path.stat().st_size // (2 if path.suffix != ".gz" else 1)
     if free is not None and values * 8 * _COPIES > free:
         msg = (
-            f"{path} holds about {values / 1e6:,.0f} million values; a fit needs {values * 8 * _COPIES / 1e9:,.0f} GB, and "
-            f"{free / 1e9:,.0f} GB are free. Keep fewer columns or rows, or use a machine with more memory."
+            f"{path} holds about {values / 1e6:,.0f} million values; a fit needs {values * 8 * _COPIES / 1e9:,.0f} GB "
+            f"and {free / 1e9:,.0f} GB are free. Keep fewer columns or rows, or use a machine with more memory."
         )
         raise FormatError(msg)
 

@@ -10,7 +10,10 @@ from whycell.results.explanation import Explanation, TopGenes, TypeGenes
 from whycell.results.features import Agop, Ansatz, Importance, TypeFeatures
 from whycell.results.groups import Groups
 from whycell.results.lookup import CellLookup, Lookup
+from whycell.results.machines import MachineFit
+from whycell.results.motifs import Motif, MotifFindings
 from whycell.results.representation import Sweep, Views
+from whycell.results.screen import KnockoutScreen, PairScreen
 from whycell.results.unseen import Unseen
 
 __all__ = [
@@ -25,7 +28,12 @@ __all__ = [
     "Finding",
     "Groups",
     "Importance",
+    "KnockoutScreen",
     "Lookup",
+    "Motif",
+    "MotifFindings",
+    "MachineFit",
+    "PairScreen",
     "Sweep",
     "Teaching",
     "TopGenes",

@@ -298,6 +298,11 @@ class RecursiveFeatureMachine(FeatureMachine, BaseEstimator):
         check_is_fitted(self, "machine_")
         return float(self.machine_.score(X, y, sample_weight))
 
+    def as_chosen(self) -> Self:
+        """An estimator, not fitted, that takes for granted what this one chose."""
+        check_is_fitted(self, "machine_")
+        return type(self)(**self.machine_.as_chosen().get_params(deep=False), task=self.task_)
+
     def __getattr__(self, name: str) -> Any:
         # Only what a fit leaves behind, and only once there is one: clone and pickle ask for much else.
         inner = self.__dict__.get("machine_")

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -97,6 +99,34 @@ class FeatureMachine:
         strongest = np.abs(rows).argmax(axis=1)
         return rows * np.where(rows[np.arange(len(rows)), strongest] < 0, -1.0, 1.0)[:, None]
 
+    def as_chosen(self) -> Self:
+        """An estimator, not fitted, that takes for granted what this one chose: kernel, metric, bandwidth and ridge."""
+        check_is_fitted(self, "encoding_")
+        last = self._model.trials[-1]
+        chain = last.chain
+        chosen = {
+            "kernel": (chain.shape.norm, chain.shape.exponent),
+            "metric": chain.rank if chain.rank is not None else chain.kind,
+            "bandwidth": last.bandwidth,
+            "ridge": last.ridge,
+            "iterations": last.iteration,
+        }
+        return type(self)(**{**self.get_params(deep=False), **chosen})  # type: ignore[attr-defined]
+
+    def save(self, folder: Path | str, *, about: Mapping[str, Any] | None = None, force: bool = False) -> Path:
+        """Write the fitted machine as a folder that holds no code.
+
+        Parameters
+        ----------
+        folder
+            To be made.
+        about
+            Further plain values for its ``about.json``.
+        """
+        from whycell.models.rfm.storing import save
+
+        return save(self, Path(folder), about=about or {}, force=force)
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()  # type: ignore[misc]
         tags.input_tags.allow_nan = True
@@ -113,7 +143,7 @@ class FeatureMachine:
                 msg = f"X has {len(columns)} rows and y has {len(y)}; give one y a row."
                 raise DataError(msg)
             if y.dtype.kind == "f" and not np.isfinite(y).all():
-                msg = f"{int((~np.isfinite(y)).sum())} rows have no finite y; remove them, nothing is to be learned there."
+                msg = f"{int((~np.isfinite(y)).sum())} rows have no finite y; remove them before the fit."
                 raise DataError(msg)
             return columns, y
         return validate_data(

@@ -2,7 +2,7 @@
 
 A few rows stand for all in the preconditioner, P = A A' + diag(r + 1 - aa') with A = K_nm L^-T and LL' = K_mm
 (Nystroem; Rudi, Carratino and Rosasco, NeurIPS 2017; in the spirit of EigenPro, Ma and Belkin 2017): where these rows
-catch the large eigenvalues of the kernel, a few dozen products with it are enough. Memory is that of A and of one block.
+catch the large eigenvalues of the kernel, a few dozen products with it are enough. Memory is that of A and a block.
 """
 
 # n - row, m - row of the preconditioner, c - output

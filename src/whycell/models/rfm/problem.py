@@ -1,4 +1,4 @@
-"""What a machine is fitted to: rows, targets, weights and groups, copies merged; and how a held-out answer is judged."""
+"""What a machine is fitted to: rows, targets, weights and groups, copies merged; how a held-out answer is judged."""
 
 # n - row, c - output, d - coordinate
 
