@@ -86,11 +86,17 @@ class Batches:
 
     def _taught(self, block: int) -> tuple[np.ndarray, np.ndarray]:
         """Rows of the store that train, and their rows of the kinds' table."""
-        columns = KEYS if self.held_out.unit != "cell" else (*KEYS, "address", "row")
-        cells = self.store.cells(block, columns=columns)
+        cells = self.store.cells(block, columns=_columns(self.held_out))
         rows = self.kinds.rows_of(cells)
-        use = self.kinds.taught[rows] & (rows >= 0) & ~self.held_out.mask(cells)
+        # Where groups are held out, a combination trains as a whole or not at all: no cell need be looked at.
+        use = self.kinds.taught[rows] & (rows >= 0)
+        if self.held_out.unit == "cell":
+            use &= ~self.held_out.mask(cells)
         return np.flatnonzero(use) + self.store.rows_of(block).start, rows[use]
+
+
+def _columns(held_out: HeldOutGroups) -> tuple[str, ...]:
+    return (*KEYS, "address", "row") if held_out.unit == "cell" else KEYS
 
 
 def held_out_cells(store: Store, kinds: Kinds, held_out: HeldOutGroups, *, most: int) -> tuple[np.ndarray, np.ndarray]:
@@ -107,10 +113,9 @@ def held_out_cells(store: Store, kinds: Kinds, held_out: HeldOutGroups, *, most:
     -------
     (n, d) float32, and (n,) rows of the kinds' table
     """
-    columns = KEYS if held_out.unit != "cell" else (*KEYS, "address", "row")
     vectors, rows, n = [], [], 0
     for block in range(store.n_blocks):
-        cells = store.cells(block, columns=columns)
+        cells = store.cells(block, columns=_columns(held_out))
         of = kinds.rows_of(cells)
         use = np.flatnonzero(held_out.mask(cells) & (of >= 0) & (kinds.table["kind"].to_numpy()[of] >= 0))[: most - n]
         halves = torch.from_numpy(np.array(store.vectors[use + store.rows_of(block).start]))
