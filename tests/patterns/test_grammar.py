@@ -7,7 +7,7 @@ import pytest
 from whycell.encode.sequences import one_hot
 from whycell.errors import UsageError
 from whycell.patterns.grammar import counted_gaps, grammar_of_pair, with_q_values
-from whycell.patterns.motifs import Motif
+from whycell.results.motifs import Motif
 
 
 def motif(name, letters):

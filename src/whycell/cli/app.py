@@ -21,6 +21,7 @@ from whycell.cli.models import models
 from whycell.cli.motifs import motifs
 from whycell.cli.project import project
 from whycell.cli.rfm import rfm
+from whycell.cli.screen import screen
 from whycell.cli.sequences import sequences
 from whycell.cli.subgroups import subgroups
 from whycell.cli.train import train
@@ -75,6 +76,7 @@ for _command in (
     compare,
     project,
     lookup,
+    screen,
     doctor,
     motifs,
 ):

@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from whycell.errors import UsageError
-from whycell.patterns.motifs import Motif
+from whycell.results.motifs import Motif
 
 __all__ = ["Grammar", "counted_gaps", "grammar_of_pair", "with_q_values"]
 

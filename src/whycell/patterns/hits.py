@@ -22,7 +22,7 @@ import pandas as pd
 
 from whycell.encode.sequences import dinucleotide_shuffle
 from whycell.errors import DataError
-from whycell.patterns.motifs import Motif
+from whycell.results.motifs import Motif
 
 __all__ = ["find_hits"]
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from whycell.errors import FormatError, MissingExtraError
-from whycell.patterns.motifs import Motif
+from whycell.results.motifs import Motif
 
 __all__ = ["KnownMotif", "match_known", "read_meme"]
 

@@ -10,71 +10,21 @@ The search itself is tfmodisco-lite (Shrikumar et al., arXiv:1811.00416), behind
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from whycell.errors import DataError, MissingExtraError
+from whycell.results.motifs import Motif
 
-__all__ = ["Motif", "find_motifs", "motif_from_sites"]
+__all__ = ["distinct", "find_motifs", "motif_from_sites"]
 
 _WINDOW, _FLANK = 21, 10
 _FEWEST_SITES = 20
 _PSEUDO = 0.01
 _LEAST_INFORMATION = 0.2  # bits: a position below this at an end is no part of the motif
-
-
-@dataclass(frozen=True)
-class Motif:
-    """A pattern and the sites it was found in.
-
-    Parameters
-    ----------
-    name
-        ``"positive_1"``, ``"negative_1"`` and so on, by number of sites.
-    letters
-        (4, width) share of each letter.
-    contribution
-        (4, width) mean contribution of each letter where it stands.
-    hypothetical
-        (4, width) mean contribution that each letter would have.
-    sites
-        One row a site: ``sequence`` (row), ``start``, ``stop`` (letters, from 0, not included), ``strand``.
-    """
-
-    name: str
-    letters: np.ndarray
-    contribution: np.ndarray
-    hypothetical: np.ndarray
-    sites: pd.DataFrame
-
-    @property
-    def width(self) -> int:
-        """Positions."""
-        return int(self.letters.shape[1])
-
-    @property
-    def consensus(self) -> str:
-        """The likeliest letter at each position, small where its share is below a half."""
-        best = self.letters.argmax(axis=0)
-        return "".join(
-            "ACGT"[b] if self.letters[b, at] >= 0.5 else "acgt"[b]
-            for at, b in enumerate(best)
-        )
-
-    def turned(self) -> Motif:
-        """The same on the other strand."""
-        strand = self.sites["strand"].map({"+": "-", "-": "+"})
-        tables = (self.letters, self.contribution, self.hypothetical)
-        letters, contribution, hypothetical = (t[::-1, ::-1].copy() for t in tables)
-        return replace(
-            self,
-            letters=letters,
-            contribution=contribution,
-            hypothetical=hypothetical,
-            sites=self.sites.assign(strand=strand),
-        )
 
 
 def find_motifs(
@@ -187,3 +137,38 @@ def _trimmed(motif: Motif, x: np.ndarray, hypothetical: np.ndarray) -> Motif:
         start=sites["start"] + np.where(other, behind, first), stop=sites["stop"] - np.where(other, first, behind)
     )
     return motif_from_sites(x, hypothetical, cut, name=motif.name)
+
+
+def distinct(motifs: Sequence[Motif], *, alike: float = 0.9) -> tuple[list[Motif], dict[str, str]]:
+    """Motifs of one sign that are not the same as an earlier one, and what each of the others is like.
+
+    Parameters
+    ----------
+    motifs
+        Those with most sites first.
+    alike
+        Least correlation of letter shares, over the best alignment on either strand, at which two are the same; the
+        shorter must overlap by two thirds.
+    """
+    kept: list[Motif] = []
+    same: dict[str, str] = {}
+    for motif in motifs:
+        sign = motif.name.split("_")[0]
+        like = [k for k in kept if k.name.startswith(sign) and _likeness(k.letters, motif.letters) >= alike]
+        if like:
+            same[motif.name] = like[0].name
+        else:
+            kept.append(motif)
+    return kept, same
+
+
+def _likeness(one: np.ndarray, other: np.ndarray) -> float:
+    best = -1.0
+    least = max(4, -(-2 * min(one.shape[1], other.shape[1]) // 3))
+    for turned in (other, other[::-1, ::-1]):
+        for offset in range(least - turned.shape[1], one.shape[1] - least + 1):
+            first, last = max(0, offset), min(one.shape[1], offset + turned.shape[1])
+            a, b = one[:, first:last] - 0.25, turned[:, first - offset : last - offset] - 0.25
+            scale = float(np.sqrt((a**2).sum() * (b**2).sum()))
+            best = max(best, float((a * b).sum()) / max(scale, 1e-12))
+    return best

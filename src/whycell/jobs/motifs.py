@@ -1,0 +1,262 @@
+"""``whycell motifs``: from base scores to motifs, their places, and what they are known as."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from whycell.compute import Talk
+from whycell.data.whole import check_free, folder_written_whole
+from whycell.errors import FormatError, UsageError
+from whycell.jobs.record import fingerprint_file, write_run
+from whycell.patterns.hits import find_hits
+from whycell.patterns.known import match_known, read_meme
+from whycell.patterns.motifs import distinct, find_motifs
+from whycell.reports.motifs import motifs_page
+from whycell.results import Motif, MotifFindings
+
+__all__ = ["motifs_of_scores", "read_motifs", "read_scores"]
+
+_FEWEST_SITES = 20
+_LEAST_BITS = 4.0
+_PLACES = ("chromosome", "start", "stop", "strand")
+
+
+def motifs_of_scores(
+    scores: Path,
+    output: Path,
+    *,
+    known: Path | None = None,
+    tasks: Sequence[str] = (),
+    fdr: float = 0.05,
+    most_sites: int = 5000,
+    report: bool = True,
+    seed: int = 0,
+    force: bool = False,
+    talk: Talk | None = None,
+) -> MotifFindings:
+    """Find motifs in what ``whycell sequences explain`` wrote, and write a folder of them.
+
+    ``motifs.meme`` (letter shares), ``motifs.h5`` (also contributions, and the sites), ``hits.tsv``, ``summary.tsv``,
+    ``matches.tsv``, ``left_out.tsv``, ``about.json`` and ``report.html``.
+
+    Parameters
+    ----------
+    scores
+        The HDF5 file of scores.
+    output
+        The folder.
+    known
+        Motifs in MEME format to match with.
+    tasks
+        Those looked at; all without.
+    fdr
+        Share of false hits allowed, motif by motif.
+    most_sites
+        Sites clustered at most; see ``patterns.motifs.find_motifs``.
+    report
+        Whether the page is made.
+    seed, force, talk
+        As everywhere.
+
+    Raises
+    ------
+    FormatError
+        ``scores`` or ``known`` is no such file.
+    OutputError
+        The folder exists and ``force`` is not set.
+    """
+    talk = talk or Talk()
+    check_free(output, force=force)
+    collection = read_meme(known) if known is not None else []
+    found: dict[str, list[Motif]] = {}
+    tables: dict[str, list[pd.DataFrame]] = {"hits": [], "matches": [], "left_out": [], "summary": []}
+    with _opened(scores) as file:
+        x, where, here = _common(file, scores)
+        asked = _asked(tasks, here, scores)
+        with talk.progress("finding motifs", len(asked)) as bar:
+            for task in asked:
+                hypothetical = file[task]["hypothetical"][:].astype(np.float32)
+                kept, parts = _of_task(x, hypothetical, fdr=fdr, most_sites=most_sites, seed=seed)
+                found[task] = kept
+                parts["matches"] = match_known(kept, collection)
+                for name, part in parts.items():
+                    tables[name].append(part.assign(task=task))
+                bar.advance()
+    joined = {name: _joined(parts, _COLUMNS[name]) for name, parts in tables.items()}
+    joined["hits"] = _placed(joined["hits"], where)
+    inputs = {str(p): fingerprint_file(p) for p in (scores, known) if p is not None}
+    parameters = {"tasks": asked, "fdr": fdr, "most_sites": most_sites}
+    result = MotifFindings(found, **joined, provenance={"scores": str(scores), "seed": seed, **parameters})
+    with folder_written_whole(output, force=force) as folder:
+        folder.mkdir()
+        _write(result, folder, report=report)
+    write_run(output, "motifs", inputs=inputs, seed=seed, parameters=parameters)
+    return result
+
+
+def read_scores(scores: Path, task: str) -> tuple[np.ndarray, np.ndarray]:
+    """Sequences (n, 4, length) and hypothetical contributions of a task, float32."""
+    with _opened(scores) as file:
+        x, _, here = _common(file, scores)
+        _asked([task], here, scores)
+        return x, file[task]["hypothetical"][:].astype(np.float32)
+
+
+def read_motifs(folder: Path) -> dict[str, list[Motif]]:
+    """Motifs by task of a folder that ``motifs_of_scores`` wrote.
+
+    Raises
+    ------
+    FormatError
+        It is no such folder.
+    """
+    path = Path(folder) / "motifs.h5"
+    try:
+        with h5py.File(path) as file:
+            return {task: [_stored(file[task][name], name) for name in file[task].attrs["order"]] for task in file}
+    except (OSError, KeyError) as error:
+        msg = f"{folder} holds no motifs ({error}); wanted a folder that `whycell motifs` wrote."
+        raise FormatError(msg) from error
+
+
+_COLUMNS = {
+    "hits": ["task", "motif", "sequence", "start", "stop", "strand", "score", "q", "contribution"],
+    "matches": ["task", "motif", "known", "name", "p", "q", "offset", "strand"],
+    "left_out": ["task", "motif", "consensus", "sites", "reason"],
+    "summary": ["task", "motif", "consensus", "sites", "hits", "sequences", "contribution"],
+}
+
+
+def _of_task(
+    x: np.ndarray, hypothetical: np.ndarray, *, fdr: float, most_sites: int, seed: int
+) -> tuple[list[Motif], dict[str, pd.DataFrame]]:
+    """Motifs that are told, and the tables of hits, of those left out with the reason, and of counts."""
+    patterns = find_motifs(x, hypothetical, most_sites=most_sites, fewest_sites=_FEWEST_SITES)
+    left: list[tuple[str, str, int, str]] = []
+    clear = []
+    for motif in patterns:
+        bits = float((2 + (motif.letters * np.log2(motif.letters)).sum(axis=0)).sum())
+        if bits < _LEAST_BITS:
+            left.append((motif.name, motif.consensus, len(motif.sites), f"{bits:.1f} bits say too little"))
+        else:
+            clear.append(motif)
+    apart, same = distinct(clear)
+    left += [(m.name, m.consensus, len(m.sites), f"like {same[m.name]}") for m in clear if m.name in same]
+    hits = find_hits(apart, x, hypothetical, fdr=fdr, seed=seed)
+    n_hits = hits["motif"].value_counts()
+    kept = [m for m in apart if n_hits.get(m.name, 0) >= _FEWEST_SITES]
+    for motif in apart:
+        if motif not in kept:
+            seen = f"{n_hits.get(motif.name, 0)} places beyond what shuffled sequences hold"
+            left.append((motif.name, motif.consensus, len(motif.sites), seen))
+    hits = hits[hits["motif"].isin([m.name for m in kept])]
+    columns = ["motif", "consensus", "sites", "reason"]
+    return kept, {"hits": hits, "left_out": pd.DataFrame(left, columns=columns), "summary": _counted(kept, hits)}
+
+
+def _counted(motifs: Sequence[Motif], hits: pd.DataFrame) -> pd.DataFrame:
+    by = {str(name): table for name, table in hits.groupby("motif")}
+    rows = [
+        (
+            m.name,
+            m.consensus,
+            len(m.sites),
+            len(by[m.name]),
+            by[m.name]["sequence"].nunique(),
+            by[m.name]["contribution"].mean(),
+        )
+        for m in motifs
+    ]
+    return pd.DataFrame(rows, columns=["motif", "consensus", "sites", "hits", "sequences", "contribution"])
+
+
+def _opened(scores: Path) -> h5py.File:
+    try:
+        return h5py.File(scores)
+    except OSError as error:
+        msg = f"{scores} cannot be opened ({error}); wanted a file that `whycell sequences explain` wrote."
+        raise FormatError(msg) from error
+
+
+def _common(file: h5py.File, scores: Path) -> tuple[np.ndarray, dict[str, np.ndarray], list[str]]:
+    if "sequences" not in file or "tasks" not in file.attrs:
+        msg = f"{scores} holds no scores of sequences; wanted a file that `whycell sequences explain` wrote."
+        raise FormatError(msg)
+    where: dict[str, np.ndarray] = {"name": file["names"].asstr()[:]}
+    for name in _PLACES:
+        if name in file:
+            where[name] = file[name].asstr()[:] if file[name].dtype == object else file[name][:]
+    return file["sequences"][:].astype(np.float32), where, [str(task) for task in file.attrs["tasks"]]
+
+
+def _asked(tasks: Sequence[str], here: Sequence[str], scores: Path) -> list[str]:
+    absent = [task for task in tasks if task not in here]
+    if absent:
+        msg = f"{scores} has no task {absent[0]!r}; it has {', '.join(here)}."
+        raise UsageError(msg)
+    return list(tasks or here)
+
+
+def _joined(parts: Sequence[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
+    filled = [part for part in parts if len(part)]
+    return pd.concat(filled, ignore_index=True)[columns] if filled else pd.DataFrame(columns=columns)
+
+
+def _placed(hits: pd.DataFrame, where: dict[str, np.ndarray]) -> pd.DataFrame:
+    """With the names of the sequences, and in the letters of the chromosome where places are known."""
+    at = hits["sequence"].to_numpy(dtype=np.int64)
+    hits = hits.assign(name=where["name"][at])
+    if "chromosome" not in where:
+        return hits
+    turned = where["strand"][at] == "-"
+    start = np.where(turned, where["stop"][at] - hits["stop"], where["start"][at] + hits["start"])
+    width = hits["stop"] - hits["start"]
+    strand = np.where(turned, hits["strand"].map({"+": "-", "-": "+"}), hits["strand"])
+    return hits.assign(chromosome=where["chromosome"][at], start=start, stop=start + width, strand=strand)
+
+
+def _write(result: MotifFindings, folder: Path, *, report: bool) -> None:
+    for name in _COLUMNS:
+        getattr(result, name).to_csv(folder / f"{name}.tsv", sep="\t", index=False, float_format="%.6g")
+    (folder / "motifs.meme").write_text(_meme(result.motifs), encoding="utf-8")
+    with h5py.File(folder / "motifs.h5", "w") as file:
+        for task, motifs in result.motifs.items():
+            group = file.create_group(task)
+            group.attrs["order"] = [m.name for m in motifs]
+            for motif in motifs:
+                _store(group.create_group(motif.name), motif)
+    about = {"kind": "whycell.motifs", "tasks": list(result.motifs), "provenance": result.provenance}
+    (folder / "about.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    if report:
+        (folder / "report.html").write_text(motifs_page(result), encoding="utf-8")
+
+
+def _store(group: h5py.Group, motif: Motif) -> None:
+    for name in ("letters", "contribution", "hypothetical"):
+        group.create_dataset(name, data=getattr(motif, name))
+    for name in ("sequence", "start", "stop"):
+        group.create_dataset(f"sites_{name}", data=motif.sites[name].to_numpy(dtype=np.int64))
+    group.create_dataset("sites_turned", data=(motif.sites["strand"] == "-").to_numpy())
+
+
+def _stored(group: h5py.Group, name: str) -> Motif:
+    sites = pd.DataFrame({column: group[f"sites_{column}"][:] for column in ("sequence", "start", "stop")})
+    sites["strand"] = np.where(group["sites_turned"][:], "-", "+")
+    return Motif(name, group["letters"][:], group["contribution"][:], group["hypothetical"][:], sites)
+
+
+def _meme(motifs: dict[str, list[Motif]]) -> str:
+    lines = ["MEME version 4", "", "ALPHABET= ACGT", "", "strands: + -", ""]
+    for task, found in motifs.items():
+        for motif in found:
+            lines += [f"MOTIF {task}/{motif.name} {motif.consensus}"]
+            lines += [f"letter-probability matrix: alength= 4 w= {motif.width} nsites= {len(motif.sites)} E= 0"]
+            lines += [" ".join(f"{share:.6f}" for share in column) for column in motif.letters.T]
+            lines += [""]
+    return "\n".join(lines)

@@ -1,0 +1,90 @@
+"""The answer to ``motifs``: patterns, where they stand, and what is known of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+__all__ = ["Motif", "MotifFindings"]
+
+
+@dataclass(frozen=True)
+class Motif:
+    """A pattern and the sites it was found in.
+
+    Parameters
+    ----------
+    name
+        ``"positive_1"``, ``"negative_1"`` and so on, by number of sites.
+    letters
+        (4, width) share of each letter.
+    contribution
+        (4, width) mean contribution of each letter where it stands.
+    hypothetical
+        (4, width) mean contribution that each letter would have.
+    sites
+        One row a site: ``sequence`` (row), ``start``, ``stop`` (letters, from 0, not included), ``strand``.
+    """
+
+    name: str
+    letters: np.ndarray
+    contribution: np.ndarray
+    hypothetical: np.ndarray
+    sites: pd.DataFrame
+
+    @property
+    def width(self) -> int:
+        """Positions."""
+        return int(self.letters.shape[1])
+
+    @property
+    def consensus(self) -> str:
+        """The likeliest letter at each position, small where its share is below a half."""
+        best = self.letters.argmax(axis=0)
+        return "".join("ACGT"[b] if self.letters[b, at] >= 0.5 else "acgt"[b] for at, b in enumerate(best))
+
+    def turned(self) -> Motif:
+        """The same on the other strand."""
+        strand = self.sites["strand"].map({"+": "-", "-": "+"})
+        tables = (self.letters, self.contribution, self.hypothetical)
+        letters, contribution, hypothetical = (t[::-1, ::-1].copy() for t in tables)
+        return replace(
+            self,
+            letters=letters,
+            contribution=contribution,
+            hypothetical=hypothetical,
+            sites=self.sites.assign(strand=strand),
+        )
+
+
+@dataclass(frozen=True)
+class MotifFindings:
+    """What was found in the scores of one file.
+
+    Parameters
+    ----------
+    motifs
+        Those of each task, by its name, the commonest first.
+    hits
+        One row a hit: ``task, motif, sequence, name, start, stop, strand, score, q, contribution``, and ``chromosome``
+        where places are known; ``start`` and ``stop`` then count in the chromosome.
+    matches
+        One row a motif and known motif: ``task, motif, known, name, p, q, offset, strand``.
+    left_out
+        One row a pattern that is not reported: ``task, motif, consensus, sites, reason``.
+    summary
+        One row a motif: ``task, motif, consensus, sites, hits, sequences`` (that hold a hit) and ``contribution``
+        (mean over its hits).
+    provenance
+        Plain values: inputs, versions, seed.
+    """
+
+    motifs: dict[str, list[Motif]]
+    hits: pd.DataFrame
+    matches: pd.DataFrame
+    left_out: pd.DataFrame
+    summary: pd.DataFrame
+    provenance: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,116 @@
+"""A motif that was planted is found where it stands, on either strand and at the ends, and nothing else is."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from whycell.encode.sequences import one_hot
+from whycell.errors import DataError, FormatError
+from whycell.patterns.hits import find_hits
+from whycell.patterns.known import match_known, read_meme
+from whycell.patterns.motifs import distinct, find_motifs, motif_from_sites
+from whycell.results import Motif
+
+WIDTH, LENGTH = 10, 80
+SHARES = np.full((4, WIDTH), 0.02)
+SHARES[[2, 0, 3, 0, 0, 2, 1, 1, 0, 3], range(WIDTH)] = 0.94
+
+
+@pytest.fixture(scope="module")
+def planted():
+    """Sequences, hypothetical contributions of a network that knows the motif, and where it stands."""
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 4, (240, LENGTH))
+    places = []
+    hypothetical = rng.normal(0, 0.02, (240, 4, LENGTH)).astype(np.float32)
+    weights = np.log2(SHARES / 0.25)
+    for row in range(160):
+        start, turned = (0 if row < 15 else int(rng.integers(0, LENGTH - WIDTH))), bool(row % 2)
+        letters = np.array([rng.choice(4, p=SHARES[:, at]) for at in range(WIDTH)])
+        codes[row, start : start + WIDTH] = 3 - letters[::-1] if turned else letters
+        hypothetical[row, :, start : start + WIDTH] += 0.3 * (weights[::-1, ::-1] if turned else weights)
+        places.append((row, start, "-" if turned else "+"))
+    x = np.eye(4, dtype=np.float32)[codes].transpose(0, 2, 1).copy()
+    return x, hypothetical, pd.DataFrame(places, columns=["sequence", "start", "strand"])
+
+
+@pytest.fixture(scope="module")
+def found(planted):
+    x, hypothetical, _ = planted
+    return find_motifs(x, hypothetical, fewest_sites=20)
+
+
+def test_one_motif_alone_is_found_with_its_letters(found):
+    kept, _ = distinct([m for m in found if m.name.startswith("positive")])
+    assert len(kept) == 1
+    consensus = kept[0].consensus.upper()
+    either = {consensus, consensus.translate(str.maketrans("ACGT", "TGCA"))[::-1]}
+    assert any("GATAAGCCA" in text for text in either)
+
+
+def test_the_same_scores_give_the_same_motifs(planted, found):
+    again = find_motifs(planted[0], planted[1], fewest_sites=20)
+    assert [m.name for m in again] == [m.name for m in found]
+    np.testing.assert_array_equal(again[0].letters, found[0].letters)
+
+
+def test_hits_are_the_planted_places(planted, found):
+    x, hypothetical, places = planted
+    hits = find_hits(found[:1], x, hypothetical)
+    middle = dict(zip(hits["sequence"], (hits["start"] + hits["stop"]) / 2, strict=True))
+    near = [
+        abs(middle.get(row, np.inf) - start - WIDTH / 2) <= 3
+        for row, start in zip(places["sequence"], places["start"], strict=True)
+    ]
+    assert np.mean(near) > 0.9
+    assert (hits["sequence"] >= 160).mean() < 0.1
+    assert (hits["contribution"] > 0).mean() > 0.9
+
+
+def test_shuffled_scores_have_no_hits_to_speak_of(planted, found):
+    rng = np.random.default_rng(1)
+    x = np.eye(4, dtype=np.float32)[rng.integers(0, 4, (240, LENGTH))].transpose(0, 2, 1).copy()
+    assert len(find_hits(found[:1], x, np.zeros_like(x))) < 20
+
+
+def test_known_motifs_are_recognised_turned_round(tmp_path, found):
+    path = tmp_path / "known.meme"
+    rng = np.random.default_rng(2)
+    lines = ["MEME version 4", "", "ALPHABET= ACGT", ""]
+    collection = {"planted": SHARES[::-1, ::-1].T}
+    collection |= {f"other{i}": rng.dirichlet(np.full(4, 0.3), WIDTH) for i in range(60)}
+    for name, rows in collection.items():
+        lines += [f"MOTIF id_{name} {name}", f"letter-probability matrix: alength= 4 w= {WIDTH} nsites= 9"]
+        lines += [" ".join(f"{v:.4f}" for v in row) for row in rows] + [""]
+    path.write_text("\n".join(lines))
+    best = match_known(found[:1], read_meme(path)).iloc[0]
+    assert best["name"] == "planted"
+    assert best["q"] < 0.01
+    path.write_text("\n".join(lines[:8]))
+    with pytest.raises(FormatError, match="cut off"):
+        read_meme(path)
+
+
+def test_a_motif_from_sites_is_their_mean_on_the_strand_it_is_read():
+    x = one_hot(["AACGTTT", "AAACGTT"])
+    sites = pd.DataFrame({"sequence": [0, 1], "start": [1, 2], "stop": [4, 5], "strand": ["+", "-"]})
+    motif = motif_from_sites(x, np.ones_like(x), sites)
+    assert motif.letters[:, 0].argmax() == 0
+    assert motif.letters[1, 1] > 0.4
+    np.testing.assert_allclose(motif.letters.sum(axis=0), 1)
+    np.testing.assert_array_equal(motif.turned().turned().letters, motif.letters)
+
+
+def test_a_motif_and_its_other_strand_are_one():
+    one = Motif("positive_1", SHARES, SHARES, SHARES, pd.DataFrame({"strand": []}))
+    other = Motif("positive_2", SHARES[::-1, ::-1][:, 1:], SHARES, SHARES, pd.DataFrame({"strand": []}))
+    kept, same = distinct([one, other])
+    assert [m.name for m in kept] == ["positive_1"]
+    assert same == {"positive_2": "positive_1"}
+
+
+def test_shapes_that_cannot_be_are_told():
+    with pytest.raises(DataError, match="wanted the same"):
+        find_motifs(np.zeros((3, 4, 50)), np.zeros((3, 4, 49)))
+    with pytest.raises(DataError, match="windows of 21"):
+        find_motifs(np.zeros((3, 4, 15)), np.zeros((3, 4, 15)))
