@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from whycell.errors import FormatError, GeneError, UsageError
@@ -16,6 +17,7 @@ from whycell.errors import FormatError, GeneError, UsageError
 __all__ = ["GeneVectors", "principal", "principal_directions", "read_gene_vectors", "unit_rows", "write_gene_vectors"]
 
 _KIND = "whycell.gene-vectors"
+_GENES = 512
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,9 @@ def write_gene_vectors(
     if projection is not None:
         packed = np.ascontiguousarray(projection, dtype="<f4")
         metadata |= {"projection": base64.b64encode(packed.tobytes()).decode(), "encoded_dims": str(len(packed))}
-    pq.write_table(table.replace_schema_metadata({k.encode(): str(v).encode() for k, v in metadata.items()}), path)
+    told = {k.encode(): str(v).encode() for k, v in metadata.items()}
+    # No dictionary of the numbers: they never repeat, and looking each up took most of the time of reading.
+    pq.write_table(table.replace_schema_metadata(told), path, use_dictionary=["facet"])
 
 
 def read_gene_vectors(path: str | Path, *, facets: Sequence[str] = ()) -> GeneVectors:
@@ -204,7 +208,8 @@ def read_gene_vectors(path: str | Path, *, facets: Sequence[str] = ()) -> GeneVe
     if about.get("kind") != _KIND:
         msg = f"{path} holds {', '.join(table.column_names[:4])}, not gene vectors; `whycell genes embed` makes them."
         raise FormatError(msg)
-    held = np.asarray(table["facet"].to_pylist(), dtype=str)
+    facet = pc.dictionary_encode(table["facet"]).combine_chunks()
+    held = np.asarray(facet.dictionary.to_pylist(), dtype=str)[facet.indices.to_numpy(zero_copy_only=False)]
     present = list(dict.fromkeys(held))
     absent = [facet for facet in facets if facet not in present]
     if absent:
@@ -214,20 +219,33 @@ def read_gene_vectors(path: str | Path, *, facets: Sequence[str] = ()) -> GeneVe
     use = np.isin(held, chosen)
     column = table["vector"].combine_chunks()
     flat = column.flatten().to_numpy(zero_copy_only=False).reshape(len(table), -1)[use]
-    lists = [ids for ids, used in zip(table["ensembl_ids"].to_pylist(), use, strict=True) if used]
-    row_of = np.repeat(np.arange(len(lists)), [len(ids) for ids in lists])
-    names = np.array([name for ids in lists for name in ids], dtype=str)
-    genes, at = np.unique(names, return_inverse=True)
-    sums = np.zeros((len(genes), flat.shape[1]), dtype=np.float64)
-    np.add.at(sums, at, flat[row_of])
+    lists = table["ensembl_ids"].filter(pa.array(use)).combine_chunks()
+    row_of = np.repeat(np.arange(len(lists)), pc.list_value_length(lists).to_numpy(zero_copy_only=False))
+    genes, at = np.unique(np.asarray(lists.flatten().to_pylist(), dtype=str), return_inverse=True)
     return GeneVectors(
         genes.astype(object),
-        unit_rows(sums),
+        _unit_sums(flat, row_of, at),
         about.get("encoder", ""),
         chosen,
         about.get("fingerprint", ""),
         _projection(about, flat.shape[1]),
     )
+
+
+def _unit_sums(flat: np.ndarray, row_of: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Sums of the rows ``row_of`` by gene ``at`` (n,), brought to length one; a few genes at a time, for the cache."""
+    rows = row_of[np.argsort(at, kind="stable")]
+    counts = np.bincount(at)
+    beyond = np.concatenate([[0], np.cumsum(counts)])
+    out = np.empty((len(counts), flat.shape[1]), dtype=np.float32)
+    for first in range(0, len(counts), _GENES):
+        last = min(first + _GENES, len(counts))
+        low, high = beyond[first], beyond[last]
+        sums = flat[rows[low:high]].astype(np.float64)
+        if (counts[first:last] > 1).any():
+            sums = np.add.reduceat(sums, beyond[first:last] - low, axis=0)
+        out[first:last] = unit_rows(sums)
+    return out
 
 
 def _projection(about: Mapping[str, str], n_dims: int) -> np.ndarray | None:

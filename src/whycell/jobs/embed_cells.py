@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,14 @@ def embed_cells(
     held = read_gene_vectors(table_of_vectors, facets=facets)
     held = held if dims is None else held.projected(dims)
     output.parent.mkdir(parents=True, exist_ok=True)
-    with open_cells(query) as cells, folder_written_whole(output, force=force) as store:
+    given = {str(query): Path(query), str(vectors): table_of_vectors}
+    files = {name: path for name, path in given.items() if path.is_file()}
+    with (
+        open_cells(query) as cells,
+        folder_written_whole(output, force=force) as store,
+        ThreadPoolExecutor(1) as beside,  # hashing waits for no block, and no block for it
+    ):
+        hashes = beside.submit(lambda: {name: fingerprint_file(path) for name, path in files.items()})
         n, names = cells.n_cells, cells.obs_names
         shape = (n, held.vectors.shape[1])
         root = zarr.open_group(str(store), mode="w")
@@ -86,9 +94,9 @@ def embed_cells(
         root.create_array("coverage", data=covered)
         array = root.create_array("cell", shape=(n,), chunks=(max(n, 1),), dtype=str)
         array[:] = np.asarray(names, dtype=object)
-    given = {str(query): Path(query), str(vectors): table_of_vectors}
-    inputs = {name: fingerprint_file(path) for name, path in given.items() if path.is_file()}
-    write_run(output, "genes cells", inputs=inputs, seed=0, parameters={"normalise": normalise, "centre": centre})
+    write_run(
+        output, "genes cells", inputs=hashes.result(), seed=0, parameters={"normalise": normalise, "centre": centre}
+    )
     return {"cells": n, "dims": shape[1], "coverage": float(covered.mean()) if n else 0.0}
 
 
