@@ -315,8 +315,11 @@ def _alone(crew: _Crew, work: Callable[[Item], Done], item: Item) -> Outcome[Ite
 
 
 def _parcels(items: Sequence[Item], workers: int, at_once: int) -> Iterator[Sequence[Item]]:
-    """One item a parcel; where several are in hand at once, enough of them that few threads idle at the end."""
-    size = 1 if at_once == 1 else max(2 * at_once, math.ceil(len(items) / (8 * workers)))
+    """One item a parcel; where several are in hand at once, about twice as many, the same number for each worker."""
+    size = 1
+    if at_once > 1:
+        rounds = max(1, round(len(items) / (2 * at_once * workers)))
+        size = max(1, math.ceil(len(items) / (rounds * workers)))
     for start in range(0, len(items), size):
         yield items[start : start + size]
 

@@ -8,6 +8,7 @@ ahead is read when it is asked for.
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,7 @@ from whycell.data.ranges import ByteSource
 __all__ = ["Hdf5"]
 
 ATTRIBUTE_INFO = 21
+_OBJECT = struct.Struct("<H6xQ")  # number and length of an object of a heap
 EAGER = 1 << 20  # chunks of a dataset are fetched together up to so many bytes a journey
 
 
@@ -62,7 +64,7 @@ class Hdf5:
         self.block: Superblock = Pages(source).run(find_superblock())
         self._pages = Pages(source, base=self.block.base)
         self._nodes: dict[int, _Node] = {}
-        self._heaps: dict[int, dict[int, bytes]] = {}
+        self._heaps: dict[int, tuple[dict[int, int], str]] = {}  # where objects begin, and the bytes as letters
         self.run(self._visit([self.block.root]))
 
     @property
@@ -265,11 +267,16 @@ class Hdf5:
         flat = np.frombuffer(np.ascontiguousarray(raw).tobytes(), fields)
         used = flat[(flat["length"] > 0) & (flat["heap"] > 0)]
         yield from together([self._heap(int(each)) for each in np.unique(used["heap"])])
-        out = np.empty(flat.size, dtype=object)
-        heaps = self._heaps
-        for i, (length, heap, number) in enumerate(flat.tolist()):
-            body = heaps[heap].get(number, b"") if length and heap else b""
-            out[i] = body[:length].decode("utf-8", "replace")
+        out = np.full(flat.size, "", dtype=object)
+        last = -1
+        for i, (length, heap, number) in enumerate(flat.tolist()):  # the dearest loop of a scan: it holds no more
+            if length and heap:
+                if heap != last:
+                    places, letters = self._heaps[heap]
+                    last = heap
+                at = places.get(number, len(letters))
+                word = letters[at : at + length]
+                out[i] = word if word.isascii() else word.encode("latin-1").decode("utf-8", "replace")
         return out.reshape(raw.shape)
 
     def _heap(self, address: int) -> Walk[None]:
@@ -282,12 +289,12 @@ class Hdf5:
         (size,) = unpack("Q", raw, 8)
         if size > len(raw):
             (raw,) = yield [(address, size)]
-        objects: dict[int, bytes] = {}
-        at = 16
-        while at + 16 <= size:
-            number, _, _, length = unpack("HHIQ", raw, at)
+        places: dict[int, int] = {}
+        read, at, last = _OBJECT.unpack_from, 16, min(size, len(raw)) - 16
+        while at <= last:
+            number, length = read(raw, at)
             if number == 0:
                 break
-            objects[number] = raw[at + 16 : at + 16 + length]
-            at += 16 + -(-length // 8) * 8
-        self._heaps[address] = objects
+            places[number] = at + 16
+            at += 16 + (length + 7 & ~7)
+        self._heaps[address] = places, raw.decode("latin-1")
