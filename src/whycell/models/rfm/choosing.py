@@ -21,7 +21,7 @@ from whycell.models.rfm.geometry import (
 from whycell.models.rfm.problem import Problem, judge
 from whycell.models.rfm.solving import Solution, solve_only, solve_path
 
-__all__ = ["BANDWIDTHS", "RIDGES", "Chain", "Fit", "Kind", "agop_of", "fit_best", "fit_given", "learn_root"]
+__all__ = ["BANDWIDTHS", "RIDGES", "Chain", "Fit", "Kind", "Seen", "agop_of", "fit_best", "fit_given", "learn_root"]
 
 Kind = Literal["none", "diagonal", "full"]
 
@@ -92,11 +92,35 @@ class Fit:
     kernel: torch.Tensor
 
 
+@dataclass(frozen=True)
+class Seen:
+    """Rows under one metric: distances to each other, and their median."""
+
+    space: Space
+    norm: float
+    distances: torch.Tensor
+    middle: float
+
+    @classmethod
+    def of(cls, problem: Problem, space: Space, *, norm: float) -> Seen:
+        """Measure.
+
+        Parameters
+        ----------
+        problem
+            Rows.
+        space, norm
+            Metric, and p of the distance.
+        """
+        distances = distances_among(space.seen(problem.rows), norm=norm, flags=_flags(space, problem))
+        return cls(space, norm, distances, typical_distance(distances))
+
+
 def fit_best(
     problem: Problem,
-    space: Space,
-    shape: Shape,
+    seen: Seen,
     *,
+    exponent: float,
     bandwidths: Sequence[float] = BANDWIDTHS,
     ridges: Sequence[float] = RIDGES,
 ) -> Fit:
@@ -106,43 +130,46 @@ def fit_best(
     ----------
     problem
         Rows and targets.
-    space, shape
-        Metric and kernel.
+    seen
+        Their distances.
+    exponent
+        q of the kernel.
     bandwidths
         In units of the median distance.
     ridges
         Noise variances of a row of weight 1.
     """
-    z = space.seen(problem.rows)
-    distances = distances_among(z, norm=shape.norm, flags=_flags(space, problem))
-    middle = typical_distance(distances)
     found = []
     for relative in bandwidths:
-        kernel = kernel_of(distances, bandwidth=relative * middle, exponent=shape.exponent)
+        kernel = kernel_of(seen.distances, bandwidth=relative * seen.middle, exponent=exponent)
         path = solve_path(kernel, problem.targets, ridges=ridges, weights=problem.weights, groups=problem.groups)
-        scored = [(judge(problem, solution.held_out), solution) for solution in path]
-        loss, solution = min(scored, key=lambda each: each[0])
-        found.append(Fit(space, shape, relative, relative * middle, solution, loss, distances, kernel))
+        losses = judge(problem, torch.stack([solution.held_out for solution in path])).tolist()
+        losses = [loss if loss == loss else float("inf") for loss in losses]
+        best = min(range(len(path)), key=losses.__getitem__)
+        found.append(_fit(seen, exponent, relative, path[best], losses[best], kernel))
     return min(found, key=lambda fit: fit.loss)
 
 
-def fit_given(problem: Problem, space: Space, shape: Shape, *, relative: float, ridge: float) -> Fit:
+def fit_given(problem: Problem, seen: Seen, *, exponent: float, relative: float, ridge: float) -> Fit:
     """The machine of one bandwidth and ridge, without its held-out answers: half the work, enough for a gradient.
 
     Parameters
     ----------
-    problem, space, shape
+    problem, seen, exponent
         As in :func:`fit_best`.
     relative
         Bandwidth in units of the median distance.
     ridge
         Noise variance of a row of weight 1.
     """
-    distances = distances_among(space.seen(problem.rows), norm=shape.norm, flags=_flags(space, problem))
-    bandwidth = relative * typical_distance(distances)
-    kernel = kernel_of(distances, bandwidth=bandwidth, exponent=shape.exponent)
+    kernel = kernel_of(seen.distances, bandwidth=relative * seen.middle, exponent=exponent)
     solution = solve_only(kernel, problem.targets, ridge=ridge, weights=problem.weights)
-    return Fit(space, shape, relative, bandwidth, solution, float("nan"), distances, kernel)
+    return _fit(seen, exponent, relative, solution, float("nan"), kernel)
+
+
+def _fit(seen: Seen, exponent: float, relative: float, solution: Solution, loss: float, kernel: torch.Tensor) -> Fit:
+    shape, length = Shape(seen.norm, exponent), relative * seen.middle
+    return Fit(seen.space, shape, relative, length, solution, loss, seen.distances, kernel)
 
 
 def learn_root(problem: Problem, fit: Fit, chain: Chain) -> Space:

@@ -96,8 +96,8 @@ class Encoding:
         scaled = ((numbers - self.mean) / self.scale)[:, numeric]
         parts = [np.nan_to_num(scaled, nan=0.0), np.isnan(numbers[:, list(self.gaps)]).astype(np.float64)]
         for f, held in self.levels.items():
-            words = columns.iloc[:, f].astype(object).to_numpy()
-            parts.append(np.stack([words == level for level in held], axis=1).astype(np.float64))
+            codes = pd.Categorical(columns.iloc[:, f], categories=list(held)).codes
+            parts.append((codes[:, None] == np.arange(len(held))).astype(np.float64))
         return np.concatenate(parts, axis=1)
 
     def by_feature(self, scores: np.ndarray) -> np.ndarray:

@@ -158,11 +158,9 @@ class FeatureMachine:
         )
 
     def _weights(self, sample_weight: Any, rows: int) -> np.ndarray:
-        weights = _check_sample_weight(sample_weight, np.empty((rows, 1)), dtype=np.float64, ensure_non_negative=True)
-        if not weights.sum() > 0:
-            msg = "Every sample_weight is 0; wanted two rows of weight at least."
-            raise DataError(msg)
-        return weights
+        return np.asarray(
+            _check_sample_weight(sample_weight, np.empty((rows, 1)), dtype=np.float64, ensure_non_negative=True)
+        )
 
     def _learn(
         self, columns: Any, targets: np.ndarray, sample_weight: Any, groups: Any, *, classes: int

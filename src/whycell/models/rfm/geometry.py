@@ -15,9 +15,17 @@ import numpy as np
 import torch
 from scipy.spatial.distance import pdist, squareform
 
-__all__ = ["Shape", "Space", "distances_among", "distances_between", "gradient_products", "kernel_of"]
+__all__ = [
+    "Shape",
+    "Space",
+    "distances_among",
+    "distances_between",
+    "gradient_products",
+    "kernel_of",
+    "typical_distance",
+]
 
-_SAMPLE = 300
+_SAMPLE = 128
 _TINY = 1e-30
 _BYTES = 64 * 2**20
 

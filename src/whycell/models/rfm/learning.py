@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 import torch
 
-from whycell.models.rfm.choosing import BANDWIDTHS, RIDGES, Chain, Fit, fit_best, fit_given, learn_root
+from whycell.models.rfm.choosing import BANDWIDTHS, RIDGES, Chain, Fit, Seen, fit_best, fit_given, learn_root
 from whycell.models.rfm.geometry import Shape, Space
 from whycell.models.rfm.problem import Problem
 
-__all__ = ["Learned", "Plan", "Trial", "learn"]
+__all__ = ["Learned", "Plan", "Trial", "learn", "precision_for"]
 
 #: A learned metric must be better by this share of the loss, or the simpler machine is kept.
 _MARGIN = 0.05
@@ -28,8 +28,6 @@ _GAIN = 0.01
 _CHOICE_ROWS, _HALF_ROWS, _HALF_ROWS_SLOW = 400, 1000, 200
 #: With more rows than this in a half, one direction is enough to judge by.
 _BOTH_WAYS = 300
-#: With more rows than this the last fit takes bandwidth and ridge as chosen on fewer.
-_FINE_ROWS = 450
 #: Up to this many rows float64 costs little.
 _DOUBLE_ROWS = 1000
 #: Iterations on all rows that follow a metric from a large half, and the rows that the first of them learn from.
@@ -97,45 +95,30 @@ def learn(problem: Problem, plan: Plan) -> Learned:
     plan
         What may be chosen.
     """
-    trials: list[Trial] = []
+    search = _Search(problem, plan, [])
     if len(problem) < _FEWEST or not plan.choose:
-        return _as_told(problem, plan, trials)
-    sample = problem.take(problem.sample(_CHOICE_ROWS))
-    starts = {
-        shape: _climb(sample, Space(None, sample.flags), shape, plan, trials)
-        for shape in dict.fromkeys(c.shape for c in plan.chains)
-    }
+        return search.as_told()
+    starts = search.starts()
     shape = min(starts, key=lambda each: starts[each].loss)
-    kept = _Kept(Chain(shape), 0, starts[shape].loss, Space(None, problem.flags))
+    kept = _Kept(Chain(shape), 0, starts[shape].loss, None)
     bar = kept.loss * (1 - _MARGIN)
     for chain in plan.chains:
         if chain.kind != "none" and plan.iterations:
-            found = _judged(problem, chain, starts[chain.shape], plan, trials)
+            found = search.judged(chain, starts[chain.shape])
             if found.loss < min(bar, kept.loss):
                 kept = found
     start = starts[kept.chain.shape]
-    return _run(problem, plan, kept.chain, _schedule(len(problem), kept), kept.space, _setting(start), trials)
-
-
-def _as_told(problem: Problem, plan: Plan, trials: list[Trial]) -> Learned:
-    """The first chain, with all its iterations."""
-    chain, space = plan.chains[0], Space(None, problem.flags)
-    setting = (plan.bandwidths[0], plan.ridges[0])
-    if len(plan.bandwidths) * len(plan.ridges) > 1 and len(problem) >= _FEWEST:
-        sample = problem.take(problem.sample(_CHOICE_ROWS))
-        setting = _setting(_climb(sample, space, chain.shape, plan, trials))
-    times = plan.iterations if chain.kind != "none" and len(problem) >= _FEWEST else 0
-    return _run(problem, plan, chain, [len(problem)] * times, space, setting, trials)
+    return search.run(kept, _schedule(len(problem), kept), start, _setting(start))
 
 
 @dataclass(frozen=True)
 class _Kept:
-    """A chain at its best iteration: its judged loss, and the metric that the last half gave."""
+    """A chain at its best iteration: its judged loss, and the metric that a large half gave."""
 
     chain: Chain
     iteration: int
     loss: float
-    space: Space
+    space: Space | None
 
 
 def _setting(start: Fit) -> tuple[float, float]:
@@ -145,94 +128,128 @@ def _setting(start: Fit) -> tuple[float, float]:
 
 def _schedule(rows: int, kept: _Kept) -> list[int]:
     """Rows that each iteration learns from: all, or where a large half has led the way, few and then all."""
-    if kept.iteration == 0:
-        return []
-    if kept.space.root is None:
+    if kept.space is None:
         return [rows] * kept.iteration
     early = [_EARLY_ROWS] * kept.iteration if rows > 2 * _EARLY_ROWS else []
     return [*early, *[rows] * (1 if early else _FURTHER)]
 
 
-def _climb(sample: Problem, space: Space, shape: Shape, plan: Plan, trials: list[Trial]) -> Fit:
-    """The best machine under one metric: bandwidths are climbed from the middle of those given."""
-    found: dict[int, Fit] = {}
+@dataclass(frozen=True)
+class _Search:
+    """What is searched, among what, and what was tried."""
 
-    def at(i: int) -> float:
-        if i not in found:
-            found[i] = fit_best(sample, space, shape, bandwidths=plan.bandwidths[i : i + 1], ridges=plan.ridges)
-            trials.append(_trial(Chain(shape), 0, found[i], len(sample), "held out"))
-        return found[i].loss
+    problem: Problem
+    plan: Plan
+    trials: list[Trial]
 
-    here = (len(plan.bandwidths) - 1) // 2
-    moved = True
-    while moved:
-        near = [i for i in (here - 1, here, here + 1) if 0 <= i < len(plan.bandwidths)]
-        best = min(near, key=at)
-        moved, here = best != here, best
-    return found[here]
+    def starts(self) -> dict[Shape, Fit]:
+        """The best machine of each kernel without a metric, on a sample of the rows."""
+        sample = self._sample()
+        shapes = dict.fromkeys(chain.shape for chain in self.plan.chains)
+        seen = {p: Seen.of(sample, Space(None, sample.flags), norm=p) for p in {shape.norm: 0 for shape in shapes}}
+        return {shape: self._climb(sample, seen[shape.norm], Chain(shape), 0) for shape in shapes}
 
+    def judged(self, chain: Chain, start: Fit) -> _Kept:
+        """A chain at the iteration that is best by rows that did not shape its metric."""
+        most = _HALF_ROWS if chain.shape.norm == 2 else _HALF_ROWS_SLOW
+        first, second = (self.problem.take(rows).single() for rows in self.problem.halves(most=most))
+        small = len(first) <= _BOTH_WAYS
+        ways = [(first, second), (second, first)] if small else [(first, second)]
+        relative, ridge = _setting(start)
+        told = {"exponent": chain.shape.exponent, "bandwidths": (relative,)}
+        told["ridges"] = self.plan.ridges if small else tuple(dict.fromkeys((ridge, min(10 * ridge, 1.0))))
+        spaces = [Space(None, self.problem.flags) for _ in ways]
+        before = sum(
+            fit_best(judge, Seen.of(judge, space, norm=chain.shape.norm), **told).loss
+            for (_, judge), space in zip(ways, spaces, strict=True)
+        )
+        best, last = _Kept(chain, 0, start.loss, None), 1.0
+        for iteration in range(1, self.plan.iterations + 1):
+            after = 0.0
+            for i, (teacher, judge) in enumerate(ways):
+                seen = Seen.of(teacher, spaces[i], norm=chain.shape.norm)
+                if small:
+                    taught = fit_best(teacher, seen, **told)
+                else:
+                    taught = fit_given(teacher, seen, exponent=chain.shape.exponent, relative=relative, ridge=ridge)
+                spaces[i] = learn_root(teacher, taught, chain)
+                answered = fit_best(judge, Seen.of(judge, spaces[i], norm=chain.shape.norm), **told)
+                self._note(chain, iteration, answered, len(judge), "by the other half")
+                after += answered.loss
+            ratio = after / max(before, 1e-12)
+            if start.loss * ratio < best.loss:
+                best = _Kept(chain, iteration, start.loss * ratio, None if small else spaces[0])
+            if ratio > last - _GAIN:
+                break
+            last = ratio
+        return best
 
-def _judged(problem: Problem, chain: Chain, start: Fit, plan: Plan, trials: list[Trial]) -> _Kept:
-    """A chain at the iteration that is best by rows that did not shape its metric."""
-    most = _HALF_ROWS if chain.shape.norm == 2 else _HALF_ROWS_SLOW
-    first, second = (problem.take(rows) for rows in problem.halves(most=most))
-    small = len(first) <= _BOTH_WAYS
-    ways = [(first, second), (second, first)] if small else [(first, second)]
-    relative, ridge = _setting(start)
-    ridges = plan.ridges if small else tuple({ridge, min(10 * ridge, 1.0)})
-    spaces = [Space(None, problem.flags) for _ in ways]
-    before = sum(
-        fit_best(judge, s, chain.shape, bandwidths=(relative,), ridges=ridges).loss
-        for (_, judge), s in zip(ways, spaces, strict=True)
-    )
-    best, last = _Kept(chain, 0, start.loss, Space(None, problem.flags)), 1.0
-    for iteration in range(1, plan.iterations + 1):
-        after = 0.0
-        for i, (teacher, judge) in enumerate(ways):
-            if small:
-                taught = fit_best(teacher, spaces[i], chain.shape, bandwidths=(relative,), ridges=ridges)
-            else:
-                taught = fit_given(teacher, spaces[i], chain.shape, relative=relative, ridge=ridge)
-            spaces[i] = learn_root(teacher, taught, chain)
-            seen = fit_best(judge, spaces[i], chain.shape, bandwidths=(relative,), ridges=ridges)
-            trials.append(_trial(chain, iteration, seen, len(judge), "by the other half"))
-            after += seen.loss
-        ratio = after / max(before, 1e-12)
-        if start.loss * ratio < best.loss:
-            best = _Kept(chain, iteration, start.loss * ratio, Space(None, problem.flags) if small else spaces[0])
-        if ratio > last - _GAIN:
-            break
-        last = ratio
-    return best
+    def as_told(self) -> Learned:
+        """The first chain with all its iterations."""
+        chain = self.plan.chains[0]
+        few = len(self.problem) < _FEWEST
+        times = self.plan.iterations if chain.kind != "none" and not few else 0
+        start, setting = None, (self.plan.bandwidths[0], self.plan.ridges[0])
+        if self._open and not few:
+            start = self.starts()[chain.shape]
+            setting = _setting(start)
+        return self.run(_Kept(chain, times, float("nan"), None), [len(self.problem)] * times, start, setting)
 
-
-def _run(
-    problem: Problem,
-    plan: Plan,
-    chain: Chain,
-    schedule: list[int],
-    space: Space,
-    setting: tuple[float, float],
-    trials: list[Trial],
-) -> Learned:
-    """Learn from all rows, and fit with bandwidth and ridge by leave-one-out."""
-    relative, ridge = setting
-    for rows in schedule:
-        part = problem if rows >= len(problem) else problem.take(problem.sample(rows))
-        space = learn_root(part, fit_given(part, space, chain.shape, relative=relative, ridge=ridge), chain)
-    if len(problem) <= _FINE_ROWS:
-        fit = _climb(problem, space, chain.shape, plan, trials)
-    else:
-        if len(plan.bandwidths) * len(plan.ridges) > 1:
-            found = _climb(problem.take(problem.sample(_CHOICE_ROWS)), space, chain.shape, plan, trials)
+    def run(self, kept: _Kept, schedule: list[int], start: Fit | None, setting: tuple[float, float]) -> Learned:
+        """Learn from all rows, and fit with bandwidth and ridge by leave-one-out."""
+        problem, chain = self.problem, kept.chain
+        norm, exponent = chain.shape.norm, chain.shape.exponent
+        space = kept.space or Space(None, problem.flags)
+        if kept.space is not None and kept.space.root is not None:
+            space = Space(kept.space.root.to(problem.rows.dtype), problem.flags)
+        relative, ridge = setting
+        for rows in schedule:
+            part = problem if rows >= len(problem) else problem.take(problem.sample(rows))
+            seen = Seen.of(part, space, norm=norm)
+            space = learn_root(part, fit_given(part, seen, exponent=exponent, relative=relative, ridge=ridge), chain)
+        if schedule and self._open:
+            sample = self._sample()
+            found = self._climb(sample, Seen.of(sample, _single(space), norm=norm), chain, kept.iteration)
             relative, ridge = found.relative, found.solution.ridge
-        fit = fit_best(problem, space, chain.shape, bandwidths=(relative,), ridges=(ridge,))
-    trials.append(_trial(chain, len(schedule), fit, len(problem), "held out"))
-    return Learned(fit, chain, len(schedule), tuple(trials))
+        elif start is not None:
+            relative, ridge = start.relative, start.solution.ridge
+        seen = Seen.of(problem, space, norm=norm)
+        fit = fit_best(problem, seen, exponent=exponent, bandwidths=(relative,), ridges=(ridge,))
+        self._note(chain, kept.iteration, fit, len(problem), "held out")
+        return Learned(fit, chain, kept.iteration, tuple(self.trials))
+
+    @property
+    def _open(self) -> bool:
+        return len(self.plan.bandwidths) * len(self.plan.ridges) > 1
+
+    def _sample(self) -> Problem:
+        return self.problem.take(self.problem.sample(_CHOICE_ROWS)).single()
+
+    def _climb(self, sample: Problem, seen: Seen, chain: Chain, iteration: int) -> Fit:
+        """The best machine under one metric: bandwidths are climbed from the middle of those given."""
+        bandwidths, found = self.plan.bandwidths, {}
+
+        def at(i: int) -> float:
+            if i not in found:
+                told = {"bandwidths": bandwidths[i : i + 1], "ridges": self.plan.ridges}
+                found[i] = fit_best(sample, seen, exponent=chain.shape.exponent, **told)
+                self._note(chain, iteration, found[i], len(sample), "held out")
+            return float(found[i].loss)
+
+        here = (len(bandwidths) - 1) // 2
+        while True:
+            near = [i for i in (here - 1, here, here + 1) if 0 <= i < len(bandwidths)]
+            best = min(near, key=at)
+            if best == here:
+                return found[here]
+            here = best
+
+    def _note(self, chain: Chain, iteration: int, fit: Fit, rows: int, judged: str) -> None:
+        self.trials.append(Trial(chain, iteration, fit.relative, fit.solution.ridge, fit.loss, rows, judged))
 
 
-def _trial(chain: Chain, iteration: int, fit: Fit, rows: int, judged: str) -> Trial:
-    return Trial(chain, iteration, fit.relative, fit.solution.ridge, fit.loss, rows, judged)
+def _single(space: Space) -> Space:
+    return Space(None if space.root is None else space.root.float(), space.flags)
 
 
 def precision_for(rows: int, name: str) -> torch.dtype:

@@ -56,6 +56,10 @@ class Problem:
             groups=None if self.groups is None else self.groups[where],
         )
 
+    def single(self) -> Problem:
+        """The same in float32: enough to choose by."""
+        return replace(self, rows=self.rows.float(), targets=self.targets.float(), weights=self.weights.float())
+
     def halves(self, *, most: int) -> tuple[np.ndarray, np.ndarray]:
         """Two parts without a row, or a group, in common, alike in their targets; at most ``most`` rows each.
 
@@ -126,7 +130,7 @@ def merged(
     return rows[first], mean, heavy, None if groups is None else groups[first], where
 
 
-def judge(problem: Problem, held_out: torch.Tensor) -> float:
+def judge(problem: Problem, held_out: torch.Tensor) -> torch.Tensor:
     """How wrong held-out answers are: less is better.
 
     Of a regression the mean squared error in units of the variance of each output; of classes the share called wrongly
@@ -137,16 +141,21 @@ def judge(problem: Problem, held_out: torch.Tensor) -> float:
     problem
         Its targets and weights.
     held_out
-        (n, c) answers.
+        (s, n, c) answers of several machines.
+
+    Returns
+    -------
+    (s,)
     """
     share = problem.weights / problem.weights.sum()
+    truth = problem.targets
     if not problem.classes:
-        mean = share @ problem.targets
-        variance = (share @ (problem.targets - mean).square()).clamp_min(_FLOOR)
-        return float(((share @ (problem.targets - held_out).square()) / variance).mean())
-    answers, truth = held_out, problem.targets
+        variance = (share @ (truth - share @ truth).square()).clamp_min(_FLOOR)
+        return ((share @ (truth - held_out).square()) / variance).mean(-1)
     if problem.classes == 2:
-        answers, truth = torch.cat([1 - answers, answers], 1), torch.cat([1 - truth, truth], 1)
-    wrong = 1 - share @ truth.gather(1, answers.argmax(1, keepdim=True))[:, 0]
-    losses = [-(share @ (truth * torch.log_softmax(answers * sharpness, 1)).sum(1)) for sharpness in _SHARPNESS]
-    return float(wrong + 0.5 * torch.stack(losses).min())
+        held_out, truth = torch.cat([1 - held_out, held_out], -1), torch.cat([1 - truth, truth], -1)
+    called = held_out.argmax(-1, keepdim=True)
+    right = truth.expand_as(held_out).gather(-1, called)[..., 0] @ share
+    sharpness = torch.tensor(_SHARPNESS, dtype=truth.dtype, device=truth.device)[:, None, None, None]
+    log_loss = -((truth * torch.log_softmax(held_out * sharpness, -1)).sum(-1) @ share)
+    return 1 - right + 0.5 * log_loss.amin(0)

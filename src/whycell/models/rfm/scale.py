@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from whycell.lenses.outer_products import OuterProducts
-from whycell.models.rfm.choosing import agop_of, fit_given
-from whycell.models.rfm.geometry import Shape, Space
+from whycell.models.rfm.choosing import Seen, agop_of, fit_given
+from whycell.models.rfm.geometry import Space
 from whycell.models.rfm.iterating import solve_by_blocks
 from whycell.models.rfm.learning import Learned, Plan, Trial, learn
 from whycell.models.rfm.machine import Machine
@@ -187,7 +187,8 @@ def _divide(problem: Problem, rows: np.ndarray, leaf_size: int, splits: list[Spl
 def _top_direction(part: Problem) -> np.ndarray:
     """Unit eigenvector of the AGOP of a small machine on an even sample of the rows."""
     sample = part.take(part.sample(_DIRECTION_ROWS))
-    fit = fit_given(sample, Space(None, sample.flags), Shape(2.0, 1.0), relative=1.0, ridge=_DIRECTION_RIDGE)
+    seen = Seen.of(sample, Space(None, sample.flags), norm=2.0)
+    fit = fit_given(sample, seen, exponent=1.0, relative=1.0, ridge=_DIRECTION_RIDGE)
     return np.asarray(torch.linalg.eigh(agop_of(sample, fit, diagonal=False).double())[1][:, -1].cpu().numpy())
 
 

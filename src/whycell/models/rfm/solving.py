@@ -183,12 +183,13 @@ def _spectral(
     values, vectors = torch.linalg.eigh(kernel * root[:, None] * root)
     vectors = vectors * root[:, None]
     inverse = 1 / (values.clamp_min(0)[:, None] + torch.tensor(list(ridges), dtype=values.dtype, device=values.device))
-    of_one, of_targets, squares = vectors.sum(0), vectors.T @ targets, vectors.square() @ inverse
+    right = torch.cat([vectors.sum(0)[:, None], vectors.T @ targets], 1)
+    squares = vectors.square() @ inverse
+    n, c = targets.shape
+    all_solved = (vectors @ (inverse[:, :, None] * right[:, None, :]).reshape(n, -1)).reshape(n, len(ridges), 1 + c)
     out = []
     for at, ridge in enumerate(ridges):
-        scale = inverse[:, at, None]
-        both = vectors @ (scale * torch.cat([of_one[:, None], of_targets], 1))
-        ones, solved = both[:, :1], both[:, 1:]
+        ones, solved = all_solved[:, at, :1], all_solved[:, at, 1:]
         total = ones.sum()
         intercept = solved.sum(0) / total
         coefficients = solved - ones * intercept
