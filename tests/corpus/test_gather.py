@@ -187,9 +187,11 @@ def _kept(work: Path, pieces: list[Any]) -> list[Any]:
 def _not_asked_again(log: list[tuple[str, int, int]], there: list[Any], catalog: Path) -> None:
     for piece in there:
         layout = read_layout(catalog, key=piece.key)
-        low, high = (int(layout.indptr[row]) for row in (piece.start, piece.stop))
-        # The first and the last chunk may hold rows of a neighbour too.
-        inner = [each for array in layout.arrays.values() for each in array.ranges(low, high)[1:-1]]
+        inner = []
+        for start, stop in piece.stretches:
+            low, high = (int(layout.indptr[row]) for row in (start, stop))
+            # The first and the last chunk may hold rows of a neighbour too.
+            inner += [each for array in layout.arrays.values() for each in array.ranges(low, high)[1:-1]]
         name = piece.address.rsplit("/", 1)[1]
         again = [span for span in log for at, n in inner if span[0] == name and span[1] < at + n and at < span[2]]
         assert not again

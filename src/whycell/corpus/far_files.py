@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
+from scipy import sparse
 
 from whycell.corpus.fragments import Piece
 from whycell.data.columns import CscRows
@@ -137,8 +139,13 @@ class FarFiles:
         if piece.stop > file.reader.shape[0]:
             msg = f"{piece.address} has {file.reader.shape[0]} rows, the plan names row {piece.stop}; select again."
             raise FormatError(msg)
-        block = file.reader.submit(self._pool, piece.start, piece.stop).result()
-        return block if piece.n == block.shape[0] else block[piece.rows - piece.start]
+        coming = [file.reader.submit(self._pool, *stretch) for stretch in piece.stretches]
+        blocks = [each.result() for each in coming]
+        block = blocks[0] if len(blocks) == 1 else sparse.vstack(blocks, format="csr", dtype=np.float32)
+        if block.shape[0] == piece.n:
+            return block
+        read = np.concatenate([np.arange(start, stop, dtype=np.int64) for start, stop in piece.stretches])
+        return block[np.searchsorted(read, piece.rows)]
 
     def done(self, piece: Piece) -> None:
         """A piece is finished with, well or not; after the last one its file is closed."""

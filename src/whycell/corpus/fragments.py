@@ -1,17 +1,17 @@
 """What a plan says to read, cut into pieces that are read, encoded and kept whole.
 
 Runs of a plan that lie close together in one file are read as one stretch of rows, since a chunk holds several rows and
-reading over a small gap is cheaper than a second request; a long run is cut, so that a kill loses little.
+reading over a small gap is cheaper than a second request. A piece is some stretches of one file: few enough bytes that
+a kill loses little, enough that a million short runs do not become a million files.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,7 @@ BYTES = 16 * 1024 * 1024  # stored bytes of a piece, about
 NEAR = 64 * 1024  # stored bytes between two runs that are still read together: a chunk or so
 CELLS = 16_384  # rows of a piece at most
 FEWEST = 32  # and at least: a chunk holds some rows anyway
+_NAMES = {"label": "cell_type", "label_id": "cell_type_id", "donor": "donor", "study": "study"}
 _COLUMNS = ("key", "address", "etag", "size", "start", "stop", "cell_type", "cell_type_id", "donor", "study", "nbytes")
 
 
@@ -55,7 +56,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Piece:
-    """Some runs of one file that are read together.
+    """Some runs of one file that are read, encoded and kept together.
 
     Parameters
     ----------
@@ -63,10 +64,14 @@ class Piece:
         The file as it was scanned.
     runs
         (n_runs, 2) first and last row (exclusive) of each.
-    labels
-        One row a run: ``label, label_id, donor, study``.
+    of
+        (n_runs,) the row of the plan that each run is from.
+    names
+        By ``label, label_id, donor, study``, (n_rows of the plan,) texts; shared by all pieces.
     nbytes
         Stored bytes of its rows, about.
+    near
+        Rows between two runs that are read over.
     """
 
     key: str
@@ -74,8 +79,10 @@ class Piece:
     etag: str
     size: int
     runs: np.ndarray
-    labels: pd.DataFrame
+    of: np.ndarray = field(repr=False)
+    names: dict[str, np.ndarray] = field(repr=False)
     nbytes: int
+    near: int
 
     @property
     def start(self) -> int:
@@ -86,6 +93,13 @@ class Piece:
     def stop(self) -> int:
         """The row after the last one read."""
         return int(self.runs[-1, 1])
+
+    @property
+    def stretches(self) -> list[tuple[int, int]]:
+        """First and last row (exclusive) of what is read in one go."""
+        apart = np.flatnonzero(self.runs[1:, 0] - self.runs[:-1, 1] > self.near) + 1
+        edges = [0, *apart.tolist(), len(self.runs)]
+        return [(int(self.runs[a, 0]), int(self.runs[b - 1, 1])) for a, b in pairwise(edges)]
 
     @property
     def n(self) -> int:
@@ -103,9 +117,9 @@ class Piece:
 
     def cells(self) -> pd.DataFrame:
         """One row a cell kept: ``label, label_id, donor, study, address, row``."""
-        times = self.runs[:, 1] - self.runs[:, 0]
-        table = self.labels.loc[self.labels.index.repeat(times)].reset_index(drop=True)
-        return table.assign(address=self.address, row=self.rows)
+        at = np.repeat(self.of, self.runs[:, 1] - self.runs[:, 0])
+        names = {name: values[at] for name, values in self.names.items()}
+        return pd.DataFrame({**names, "address": self.address, "row": self.rows})
 
 
 def read_plan(path: Path) -> Plan:
@@ -151,37 +165,51 @@ def pieces_of(plan: Plan, *, piece_bytes: int = BYTES) -> list[Piece]:
     piece_bytes
         Stored bytes of a piece, about.
     """
-    found = []
-    for _, runs in plan.runs.groupby("address", sort=True):
-        weight = float(runs["nbytes"].sum()) / max(1, int((runs["stop"] - runs["start"]).sum()))
+    runs = plan.runs
+    spans = runs[["start", "stop"]].to_numpy(np.int64)
+    names = {name: _texts(runs[column]) for name, column in _NAMES.items()}
+    facts = {name: _texts(runs[name]) for name in ("key", "address", "etag")}
+    edges = [*np.flatnonzero(facts["address"][1:] != facts["address"][:-1]) + 1, len(runs)]
+    found: list[Piece] = []
+    for low, high in pairwise([0, *edges]):
+        here = spans[low:high]
+        weight = float(runs["nbytes"].iloc[low:high].sum()) / int((here[:, 1] - here[:, 0]).sum())
         most = int(min(CELLS, max(FEWEST, piece_bytes // max(weight, 1.0))))
-        groups = _grouped(runs[["start", "stop"]].to_numpy(np.int64), weight, most)
-        found += [_piece(runs, group, weight) for group in groups]
+        for group in _grouped(here, most):
+            told = np.array(group, dtype=np.int64)
+            found.append(
+                Piece(
+                    key=facts["key"][low],
+                    address=facts["address"][low],
+                    etag=facts["etag"][low],
+                    size=int(runs["size"].iloc[low]),
+                    runs=told[:, 1:],
+                    of=told[:, 0] + low,
+                    names=names,
+                    nbytes=int((told[:, 2] - told[:, 1]).sum() * weight),
+                    near=int(NEAR / max(weight, 1.0)),
+                )
+            )
     return found
 
 
-def _grouped(runs: np.ndarray, weight: float, most: int) -> Iterator[list[tuple[int, int, int]]]:
-    """Triples of run, start and stop; a run longer than a piece is cut into even parts."""
+def _texts(column: pd.Series) -> np.ndarray:
+    """Texts as objects; what is missing is empty."""
+    return np.asarray(column.astype(object).where(column.notna(), "").astype(str), dtype=object)
+
+
+def _grouped(runs: np.ndarray, most: int) -> Iterator[list[tuple[int, int, int]]]:
+    """Triples of run, start and stop, of at most so many rows together; a longer run is cut into even parts."""
     group: list[tuple[int, int, int]] = []
+    held = 0
     for i, (start, stop) in enumerate(runs.tolist()):
         parts = -(-(stop - start) // most)
-        edges = np.linspace(start, stop, parts + 1).round().astype(int).tolist()
+        edges = np.linspace(start, stop, parts + 1).round().astype(int).tolist() if parts > 1 else [start, stop]
         for low, high in pairwise(edges):
-            apart = group and ((low - group[-1][2]) * weight > NEAR or high - group[0][1] > most)
-            if apart:
+            if group and held + high - low > most:
                 yield group
-                group = []
+                group, held = [], 0
             group.append((i, low, high))
+            held += high - low
     if group:
         yield group
-
-
-def _piece(runs: pd.DataFrame, group: list[tuple[int, int, int]], weight: float) -> Piece:
-    of: Any = runs.iloc[[i for i, _, _ in group]].reset_index(drop=True)
-    names = {"cell_type": "label", "cell_type_id": "label_id", "donor": "donor", "study": "study"}
-    labels = of[list(names)].rename(columns=names)
-    one = of.iloc[0]
-    etag = "" if pd.isna(one["etag"]) else str(one["etag"])
-    rows = np.array([(low, high) for _, low, high in group], dtype=np.int64)
-    nbytes = int((rows[-1, 1] - rows[0, 0]) * weight)
-    return Piece(str(one["key"]), str(one["address"]), etag, int(one["size"]), rows, labels, nbytes)

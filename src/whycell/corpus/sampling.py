@@ -58,8 +58,8 @@ def choose_pieces(pieces: Sequence[Piece], *, most: int = PIECES, seed: int = 0)
     new: list[int] = []
     rest: list[int] = []
     for i in order.tolist():
-        labels = pieces[i].labels
-        brings = {(name, str(value)) for name in ("label", "donor", "study") for value in labels[name].unique()}
+        piece = pieces[i]
+        brings = {(name, value) for name in ("label", "donor", "study") for value in piece.names[name][piece.of]}
         (new if brings - held else rest).append(i)
         held |= brings
     chosen: list[int] = []
