@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from scipy.special import expit
 from torch import nn
 
 from whycell.compute import Talk
@@ -157,7 +158,7 @@ class SequenceModel:
     def predict_proba(self, sequences: Sequences | np.ndarray) -> np.ndarray:
         """(n, n_tasks) calibrated probability of class 1, or of ``counts`` the expected count."""
         z = self.logits(sequences) * self.scale_ + self.shift_
-        return np.exp(z) if self.kind == "counts" else 1 / (1 + np.exp(-z))
+        return np.exp(z) if self.kind == "counts" else expit(z)
 
     def predict(self, sequences: Sequences | np.ndarray) -> np.ndarray:
         """(n, n_tasks) bool, probability above a half; of ``counts`` the expected count."""
