@@ -17,13 +17,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import sparse
 
 sys.path.insert(0, str(Path(__file__).parent))
 from files import IDS, every_kind
 from servers import RangeServer, seeded_faults
 
-from whycell.corpus.fragments import pieces_of, read_plan
+from whycell.cli.app import main
+from whycell.corpus.fragments import Plan, pieces_of, read_plan
 from whycell.corpus.gather import gather
 from whycell.corpus.store import fragment_names, has_fragment, open_store, read_fragment
 from whycell.data.layouts import read_layout
@@ -208,17 +211,48 @@ def test_a_file_that_fails_is_listed_and_the_others_are_kept(study: Path, tmp_pa
     os.utime(files / "1.h5ad", (1, 1))  # it was touched since the scan
     (files / "2.h5ad").rename(files / "away")
     out = tmp_path / "corpus"
-    done = gather_corpus(plan, out, piece_bytes=PIECE)
+    done = gather_corpus(plan, out)
     assert {Path(address).name for address in done.failures} == {"1.h5ad", "2.h5ad"}
     assert "has changed" in done.failures[str(files / "1.h5ad")]
     assert "does not exist" in done.failures[str(files / "2.h5ad")]
     assert open_store(out).about["n"] == done.n_cells == 240
+    with pytest.raises(SystemExit) as left:
+        main(["corpus", "gather", str(plan), "-o", str(out), "--force", "--quiet"])
+    assert left.value.code == 1  # the store is there, but not all of it
     (files / "away").rename(files / "2.h5ad")
-    again = gather_corpus(plan, out, piece_bytes=PIECE, force=True)
+    again = gather_corpus(plan, out, force=True)
     assert list(again.failures) == [str(files / "1.h5ad")]
     assert again.resumed > 0
     assert open_store(out).about["n"] == 480
     assert kept == (files / "1.h5ad").read_bytes()
+
+
+@given(
+    runs=st.lists(st.tuples(st.integers(0, 300), st.integers(1, 150), st.sampled_from("ab")), min_size=1, max_size=12),
+    piece_bytes=st.integers(1, 200_000),
+    weight=st.integers(1, 5000),
+)
+def test_pieces_hold_every_row_of_a_plan_once(runs: list[tuple[int, int, str]], piece_bytes: int, weight: int) -> None:
+    at = {"a": 0, "b": 0}
+    table = []
+    for gap, n, file in runs:
+        table.append((file, at[file] + gap, at[file] + gap + n))
+        at[file] += gap + n
+    plan = pd.DataFrame(table, columns=["address", "start", "stop"]).sort_values(
+        ["address", "start"], ignore_index=True
+    )
+    plan = plan.assign(key=plan["address"], etag="e", size=1, nbytes=(plan["stop"] - plan["start"]) * weight)
+    plan = plan.assign(cell_type=[f"t{i}" for i in range(len(plan))], cell_type_id="", donor=None, study="s")
+    pieces = pieces_of(Plan(plan, None, ""), piece_bytes=piece_bytes)
+    cells = pd.concat([piece.cells() for piece in pieces], ignore_index=True)
+    rows = [(row.address, x, row.cell_type) for row in plan.itertuples() for x in range(row.start, row.stop)]
+    assert list(zip(cells["address"], cells["row"], cells["label"], strict=True)) == rows
+    for piece in pieces:
+        assert piece.n <= max(32, piece_bytes // weight)
+        read = np.concatenate([np.arange(*stretch) for stretch in piece.stretches])
+        assert set(piece.rows) <= set(read)
+        assert len(read) == len(set(read))
+        assert len(read) - piece.n <= (len(piece.runs) - 1) * 65_536 // weight  # read over, never more than pays
 
 
 def test_a_plan_that_is_none_is_refused(tmp_path: Path) -> None:

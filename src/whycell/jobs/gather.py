@@ -88,7 +88,7 @@ def gather_corpus(
     output = Path(output)
     chosen = read_plan(plan)
     work = output.with_name(f".{output.name}.gathering")
-    asked = _asked(chosen, representation=representation, gene_vectors=gene_vectors, seed=seed)
+    asked = _asked(chosen, representation=representation, gene_vectors=gene_vectors, piece_bytes=piece_bytes, seed=seed)
     if not force and _was_finished(work, asked, output):
         shutil.rmtree(work)
         return Gathered(n_cells=open_store(output, verify=False).about["n"])
@@ -140,10 +140,10 @@ def _catalog(plan: Plan, given: Path | None, path: Path) -> Path:
     return named if named.is_dir() or named.is_absolute() else path.parent / named
 
 
-def _asked(plan: Plan, *, representation: str, gene_vectors: Path | None, seed: int) -> str:
+def _asked(plan: Plan, *, gene_vectors: Path | None, **decides: Any) -> str:
     """All that decides the fragments, as text."""
     vectors = None if gene_vectors is None else _digest(Path(gene_vectors))
-    told = {"plan": plan.digest, "representation": representation, "vectors": vectors, "seed": seed}
+    told = {"plan": plan.digest, "vectors": vectors, **decides}
     return json.dumps(told, sort_keys=True)
 
 
