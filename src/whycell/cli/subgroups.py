@@ -72,9 +72,7 @@ def subgroups(
     report: Annotated[
         Path | None, typer.Option("--report", metavar="HTML", help="Also write a page to look at.")
     ] = None,
-    executor: Annotated[
-        str, typer.Option("--executor", metavar="WHERE", help="local: every core of this machine; local:N: N of them.")
-    ] = "local",
+    executor: options.Executor = "here",
     seed: options.Seed = 0,
     device: options.Device = options.DeviceName.cpu,
     json: options.Json = False,

@@ -79,7 +79,7 @@ def subgroups(
     most_samples: int = 2000,
     show: Sequence[str] = (),
     report: Path | str | None = None,
-    executor: str = "local",
+    executor: str = "here",
     seed: int = 0,
     device: str = "cpu",
     force: bool = False,
@@ -114,7 +114,7 @@ def subgroups(
     report
         HTML page to write.
     executor
-        ``"local"`` for every core of this machine, ``"local:N"`` for N.
+        ``"here"`` for every core of this machine, ``"local:N"`` for N: the models are one computation on one machine.
     seed, device, force, talk
         See docs/parameters.md.
 
@@ -167,7 +167,7 @@ def subgroups_of(
     most_samples: int = 2000,
     show: Sequence[str] = (),
     report: Path | str | None = None,
-    executor: str = "local",
+    executor: str = "here",
     seed: int = 0,
     device: str = "cpu",
     force: bool = False,
@@ -260,8 +260,8 @@ def subgroups_of(
 
 def _threads(executor: str) -> int:
     word, _, number = executor.partition(":")
-    if word != "local" or (number and not number.isdecimal()):
-        msg = f"executor {executor!r}: wanted 'local' (every core) or 'local:N' (N of them)"
+    if word not in ("here", "local") or (number and not number.isdecimal()):
+        msg = f"executor {executor!r}: wanted 'here' (every core of this machine) or 'local:N' (N of them)"
         raise UsageError(msg)
     return n_threads(int(number or 0))
 
