@@ -90,7 +90,7 @@ def gather_corpus(
     work = output.with_name(f".{output.name}.gathering")
     asked = _asked(chosen, representation=representation, gene_vectors=gene_vectors, piece_bytes=piece_bytes, seed=seed)
     if not force and _was_finished(work, asked, output):
-        shutil.rmtree(work)
+        _clear(work, output)
         return Gathered(n_cells=open_store(output, verify=False).about["n"])
     check_free(output, force=force)
     where = _catalog(chosen, catalog, Path(plan))
@@ -114,19 +114,31 @@ def gather_corpus(
     write_whole(work / _FAILED, json.dumps(done.failures, indent=1))
     shuffle(work, output, seed=seed, memory=memory, force=force, talk=talk)
     if not done.failures:
-        shutil.rmtree(work, ignore_errors=True)
+        _clear(work, output)
     return done
 
 
 def _was_finished(work: Path, asked: str, output: Path) -> bool:
     """Whether a run was killed after its store was complete, before it had cleared up."""
+    if not is_store(output):
+        return False
+    if _rest(work).exists():
+        return True
     failed = work / _FAILED
-    return (
-        is_store(output)
-        and failed.is_file()
-        and json.loads(failed.read_text(encoding="utf-8")) == {}
-        and (work / _ASKED).read_text(encoding="utf-8") == asked
-    )
+    return failed.is_file() and failed.read_text(encoding="utf-8") == "{}" and (work / _ASKED).read_text() == asked
+
+
+def _rest(work: Path) -> Path:
+    return work.with_name(f"{work.name}-done")
+
+
+def _clear(work: Path, output: Path) -> None:
+    """Remove what is not needed any more. Renamed first: a folder half removed is not taken for work to go on with."""
+    shutil.rmtree(output.with_name(f".{output.name}.shuffling"), ignore_errors=True)
+    if work.exists():
+        shutil.rmtree(_rest(work), ignore_errors=True)
+        work.replace(_rest(work))
+    shutil.rmtree(_rest(work), ignore_errors=True)
 
 
 def _catalog(plan: Plan, given: Path | None, path: Path) -> Path:
