@@ -163,19 +163,21 @@ def _unseen(problem: Problem, learned: Machine) -> np.ndarray:
     The metric is learned on one half of the cells, as often as the machine's own was, and the other half is left out
     one by one under it. Leave-one-out under a metric that saw the row is far too sure.
     """
-    from whycell.models.rfm.choosing import fit_best, fit_given, learn_root
+    from whycell.models.rfm.choosing import Seen, fit_best, fit_given, learn_root
     from whycell.models.rfm.geometry import Space
 
     out = np.empty(tuple(problem.targets.shape))
-    fit = learned.fit
-    given = {"relative": fit.relative, "ridge": fit.solution.ridge}
+    fit, chain = learned.fit, learned.chain
+    exponent, relative, ridge = fit.shape.exponent, fit.relative, fit.solution.ridge
     halves = problem.halves(most=len(problem))
     for teachers, pupils in (halves, halves[::-1]):
         part, space = problem.take(teachers), Space(None, problem.flags)
         for _ in range(learned.iteration):
-            space = learn_root(part, fit_given(part, space, fit.shape, **given), learned.chain)
-        near = {"bandwidths": (fit.relative,), "ridges": (fit.solution.ridge,)}
-        found = fit_best(problem.take(pupils), space, fit.shape, **near)
+            seen = Seen.of(part, space, norm=fit.shape.norm)
+            space = learn_root(part, fit_given(part, seen, exponent=exponent, relative=relative, ridge=ridge), chain)
+        rest = problem.take(pupils)
+        seen = Seen.of(rest, space, norm=fit.shape.norm)
+        found = fit_best(rest, seen, exponent=exponent, bandwidths=(relative,), ridges=(ridge,))
         out[pupils] = found.solution.held_out.double().numpy()
     return out
 
