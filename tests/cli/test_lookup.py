@@ -1,5 +1,8 @@
 """What lookup, models push, genes sweep, views and unseen read, hand on and print."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +22,7 @@ def words(fake):
 
 def test_words_are_looked_up_and_texts_cut_short(run, fake, words) -> None:
     job = fake("lookup", Lookup("produces insulin", TYPES, GENES))
-    done = run("lookup", "produces insulin", "--gene-vectors", "hf://a/b/v.parquet", "--known", "--model", "m")
+    done = run("lookup", "produces insulin", "--gene-vectors", "v.parquet", "--known", "--model", "m")
     lines = done.out.splitlines()
     assert lines[0] == "# types"
     assert lines[3] == "# genes"
@@ -28,7 +31,7 @@ def test_words_are_looked_up_and_texts_cut_short(run, fake, words) -> None:
     assert len(lines[5]) < 150
     assert job.asked[0]["positional"] == ("produces insulin", None)
     assert job.asked[0]["known_only"]
-    assert words.asked[0]["positional"] == ("hf://a/b/v.parquet",)
+    assert words.asked[0]["positional"] == ("v.parquet",)
     assert words.asked[0]["model"] == "m"
     assert run("lookup", "x", "--json").json["genes"][0]["text"] == GENES["text"][0]
 
@@ -77,3 +80,31 @@ def test_sweep_and_views_print_their_tables(run, fake) -> None:
     job = fake("views", Views(scores, {}, "UMAP", GENES["symbol"].to_numpy(), None))
     assert run("genes", "views", *asked, "--obsm", "X_a,X_b").out.splitlines()[1] == "text\t16\t0.5"
     assert job.asked[0]["obsm"] == ["X_a", "X_b"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("annotate", "q.h5ad", "-o", "t.h5ad", "--model", "hf://lab/blood"),
+        ("explain", "q.h5ad", "--model", "hf://lab/blood"),
+        ("lookup", "insulin", "--gene-vectors", "http://127.0.0.1:9/v.parquet"),
+        ("genes", "cells", "q.h5ad", "-o", "c.zarr", "--gene-vectors", "hf://lab/blood/v.parquet"),
+    ],
+)
+def test_offline_nothing_is_loaded_before_it_is_said(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    code = f"""
+import sys
+from whycell.cli import main
+try:
+    main({list(arguments)!r})
+finally:
+    print([name for name in ("numpy", "torch", "huggingface_hub") if name in sys.modules])
+"""
+    environment = os.environ | {"HF_ENDPOINT": "http://127.0.0.1:9", "WHYCELL_CACHE": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment, cwd=tmp_path
+    )
+    assert done.returncode == 1
+    assert "cannot be" in done.stderr
+    assert "Fetch" in done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -7,7 +7,7 @@ import typer
 
 from whycell._keys import DEFAULT_KEY
 from whycell.cli import options
-from whycell.cli.manners import print_json, print_table, working
+from whycell.cli.manners import check_reach, print_json, print_table, working
 from whycell.errors import UsageError
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def annotate(
     From Python: whycell.tl.annotate(adata).
     """
     with working(quiet=quiet, debug=debug) as talk:
+        check_reach(model)
         if (output is None) != inplace:
             got = "both" if inplace else "neither"
             msg = f"got {got} of -o FILE and --inplace; say exactly one: where should the typed cells go?"

@@ -8,7 +8,7 @@ import typer
 
 from whycell._keys import DEFAULT_KEY
 from whycell.cli import options
-from whycell.cli.manners import print_json, print_table, working
+from whycell.cli.manners import check_reach, print_json, print_table, working
 from whycell.errors import UsageError
 
 if TYPE_CHECKING:
@@ -111,6 +111,7 @@ def explain(
     From Python: whycell.tl.explain(adata).
     """
     with working(quiet=quiet, debug=debug) as talk:
+        check_reach(model)
         if output is not None and inplace:
             msg = "got both of -o FILE and --inplace; say one at most: where should the explained cells go?"
             raise UsageError(msg)

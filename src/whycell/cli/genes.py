@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from whycell.cli import options
-from whycell.cli.manners import print_json, print_table, working
+from whycell.cli.manners import check_reach, print_json, print_table, working
 from whycell.errors import UsageError
 
 __all__ = ["PrecisionName", "build", "cells", "coverage", "describe", "embed", "genes", "sweep", "unseen", "views"]
@@ -58,6 +58,7 @@ def build(
     From Python: whycell.jobs.genes.build.
     """
     with working(quiet=quiet, debug=debug) as talk:
+        check_reach(gene_info, summaries, hgnc)
         from whycell.jobs.genes import build as job
 
         table = job(gene_info, output, summaries=summaries, hgnc=hgnc, force=force, talk=talk)
@@ -292,6 +293,7 @@ def cells(
     From Python: whycell.jobs.embed_cells.embed_cells.
     """
     with working(quiet=quiet, debug=debug) as talk:
+        check_reach(gene_vectors)
         from whycell.jobs.embed_cells import embed_cells as job
 
         made = job(
@@ -352,6 +354,7 @@ def sweep(
     From Python: whycell.jobs.sweep.sweep.
     """
     with working(quiet=quiet, debug=debug) as talk:
+        check_reach(gene_vectors)
         from whycell.jobs.sweep import sweep as job
 
         found = job(
@@ -424,6 +427,7 @@ def views(
     From Python: whycell.jobs.views.views.
     """
     with working(quiet=quiet, debug=debug) as talk:
+        check_reach(gene_vectors)
         from whycell.jobs.views import views as job
 
         found = job(
@@ -486,6 +490,7 @@ def unseen(
     From Python: whycell.jobs.unseen.learn_unseen.
     """
     with working(quiet=quiet, debug=debug) as talk:
+        check_reach(gene_vectors)
         from whycell.jobs.unseen import learn_unseen as job
         from whycell.jobs.words import open_words
 

@@ -8,7 +8,7 @@ import typer
 
 from whycell._keys import DEFAULT_KEY
 from whycell.cli import options
-from whycell.cli.manners import print_json, print_table, working
+from whycell.cli.manners import check_reach, print_json, print_table, working
 from whycell.errors import UsageError
 
 __all__ = ["lookup"]
@@ -80,6 +80,7 @@ def lookup(
     From Python: whycell.jobs.lookup.lookup and lookup_cell.
     """
     with working(quiet=quiet, debug=debug) as talk:
+        check_reach(model, gene_vectors, genes)
         if cell is not None and typed is not None:
             msg = f"With --cell one file is needed, and there are two arguments: {what} and {typed}."
             raise UsageError(msg)

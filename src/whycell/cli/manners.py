@@ -17,7 +17,16 @@ import typer
 from whycell.cli.talk import ScreenTalk
 from whycell.errors import UsageError, WhycellError
 
-__all__ = ["COULD_NOT", "INTERRUPTED", "WRONGLY_ASKED", "as_plain", "print_json", "print_table", "working"]
+__all__ = [
+    "COULD_NOT",
+    "INTERRUPTED",
+    "WRONGLY_ASKED",
+    "as_plain",
+    "check_reach",
+    "print_json",
+    "print_table",
+    "working",
+]
 
 COULD_NOT = 1
 WRONGLY_ASKED = 2
@@ -64,6 +73,14 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, OSError):
         return str(error)
     return f"an error that was not foreseen, {type(error).__name__}: {error} (run again with --debug to see where)"
+
+
+def check_reach(*sources: object) -> None:
+    """Refuse, before anything is loaded, addresses among ``sources`` whose server cannot be reached."""
+    if any(str(source).startswith(("hf://", "https://", "http://")) for source in sources):
+        from whycell.data.fetch import check_reach as check
+
+        check(*(str(source) for source in sources if source is not None))
 
 
 def print_json(value: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from whycell.cli import options
-from whycell.cli.manners import print_json, working
+from whycell.cli.manners import check_reach, print_json, working
 
 __all__ = ["RepresentationName", "train"]
 
@@ -98,6 +98,7 @@ def train(
         msg = f"{corpus} is a corpus: labels, donors, studies and vectors travel in it; give --output alone."
         raise typer.BadParameter(msg)
     with working(quiet=quiet, debug=debug) as talk:
+        check_reach(gene_vectors)
         if corpus is not None:
             from whycell.jobs.train_corpus import train_corpus
 

@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from whycell.data.hub import from_hub
+from whycell.data.hub import check_hub, from_hub
 from whycell.data.reach import unreachable
 from whycell.errors import FormatError
 
-__all__ = ["cache_folder", "is_remote", "local_copy", "local_folder"]
+__all__ = ["cache_folder", "check_reach", "is_remote", "local_copy", "local_folder"]
 
 _SECONDS = 20
 _PIECE = 1 << 20
@@ -29,6 +29,27 @@ _ABSENT = 404
 def is_remote(source: str | Path) -> bool:
     """Whether a source is an address and no path."""
     return str(source).startswith(("https://", "http://", "hf://"))
+
+
+def check_reach(*sources: str | Path | None) -> None:
+    """Refuse addresses whose server cannot be reached, before anything is loaded or read.
+
+    Parameters
+    ----------
+    sources
+        As ``local_copy`` and ``local_folder`` take them; paths and ``None`` pass.
+
+    Raises
+    ------
+    FormatError
+        A server cannot be reached, and nothing of that address has come before.
+    """
+    for source in sources:
+        text = str(source or "").partition("#")[0]
+        if text.startswith("hf://"):
+            check_hub(text, cache=_hub_cache(None))
+        elif is_remote(text) and not _own_folder(text.rstrip("/"), None).exists() and (why := unreachable(text)):
+            raise FormatError(_not_had(text, why))
 
 
 def local_copy(source: str | Path, *, sha256: str | None = None, cache: Path | None = None) -> Path:

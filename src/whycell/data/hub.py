@@ -18,7 +18,7 @@ from typing import Any
 from whycell.data.reach import unreachable
 from whycell.errors import FormatError, MissingExtraError, OutputError, UsageError
 
-__all__ = ["HubPlace", "from_hub", "to_hub"]
+__all__ = ["HubPlace", "check_hub", "from_hub", "to_hub"]
 
 _SECONDS = 20
 _SIZES = {40: "sha1", 64: "sha256"}
@@ -72,9 +72,7 @@ def from_hub(address: str, *, cache: Path | None = None) -> Path:
     """
     place = HubPlace.parse(address)
     server, cache = _server(), cache or _own_cache()
-    why = "HF_HUB_OFFLINE is set" if _offline() else unreachable(server)
-    if why and not (cache / f"models--{place.repository.replace('/', '--')}").is_dir():
-        raise FormatError(_not_had(address, place, server, why))
+    why = check_hub(address, cache=cache)
     hub = _client(address)
     given: dict[str, Any] = {
         "revision": place.revision or None,
@@ -93,6 +91,26 @@ def from_hub(address: str, *, cache: Path | None = None) -> Path:
     for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
         _check(file, address)
     return path
+
+
+def check_hub(address: str, *, cache: Path | None = None) -> str:
+    """Why the Hub cannot be asked, "" where it can; nothing is loaded for it, so that the answer comes at once.
+
+    Parameters
+    ----------
+    address, cache
+        As ``from_hub`` takes them.
+
+    Raises
+    ------
+    FormatError
+        It cannot, and nothing of the repository has come before.
+    """
+    place, server = HubPlace.parse(address), _server()
+    why = "HF_HUB_OFFLINE is set" if _offline() else unreachable(server)
+    if why and not ((cache or _own_cache()) / f"models--{place.repository.replace('/', '--')}").is_dir():
+        raise FormatError(_not_had(address, place, server, why))
+    return why
 
 
 def to_hub(files: Sequence[Path], address: str, *, private: bool = False) -> str:
