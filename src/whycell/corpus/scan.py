@@ -134,7 +134,7 @@ def _scan(contents: Contents, source: RemoteFile, tree: Hdf5 | None) -> Scanned:
         msg = f"{source.name} has {n} of numbers with one row a cell: there is nothing to scan."
         raise FormatError(msg)
     where, layout, kind, sample = _choose(contents, source, tree)
-    depths, n_sampled = _depths(contents, source, layout, sample)
+    depths, n_sampled = _depths(contents, source, layout, glance=sample, counted=kind.kind == "counts")
     ids, symbols, gene_rule = contents.genes(where)
     if len(ids) != layout.shape[1]:
         msg = f"{source.name} contradicts itself: {layout.shape[1]} columns in {where}, {len(ids)} genes beside it."
@@ -176,7 +176,8 @@ def _choose(
 ) -> tuple[str, MatrixLayout, ValueKind, tuple[Any, bool] | None]:
     """The matrix to read later, as `examine_values` would choose it: counts first, whatever their place."""
     layouts = {where: matrix_layout(source, where, tree=tree) for where in contents.matrices}
-    samples = {where: sample_rows(source, layout, runs=FEW) for where, layout in layouts.items()}
+    runs = MOST if len(layouts) == 1 and contents.numbers("counts") is None else FEW  # one journey where one will do
+    samples = {where: sample_rows(source, layout, runs=runs) for where, layout in layouts.items()}
     kinds = {
         where: ValueKind("unknown", reason="not looked at") if sample is None else judge_values(sample[0])
         for where, sample in samples.items()
@@ -201,9 +202,12 @@ def _ranked(kind: ValueKind) -> ValueKind:
 
 
 def _depths(
-    contents: Contents, source: RemoteFile, layout: MatrixLayout, glance: tuple[Any, bool] | None
+    contents: Contents, source: RemoteFile, layout: MatrixLayout, *, glance: tuple[Any, bool] | None, counted: bool
 ) -> tuple[list[Depth], int]:
-    """Counts and genes of the cells, from obs where it says, else from the row pointers and from a sample."""
+    """Counts and genes of the cells, from obs where it says, else from the row pointers and from a sample.
+
+    Of values that are no counts there are no totals: the sum of logarithms says nothing of depth.
+    """
     found = {}
     for what in ("counts", "genes"):
         values = contents.numbers(what)
@@ -213,12 +217,14 @@ def _depths(
         found["genes"] = Depth("genes", "indptr", np.diff(layout.indptr))
     if len(found) == 2:
         return [found["counts"], found["genes"]], 0 if glance is None else glance[0].shape[0]
-    sample = glance if glance is None or glance[1] else sample_rows(source, layout, runs=MOST)
+    done = glance is None or glance[1] or (len(contents.matrices) == 1 and contents.numbers("counts") is None)
+    sample = glance if done else sample_rows(source, layout, runs=MOST)
     if sample is not None:
         matrix, whole = sample
         source_name = "values" if whole else "chunks"
         totals = np.asarray(matrix.sum(axis=1), dtype=np.float64).ravel()
-        found.setdefault("counts", Depth("counts", source_name, totals, sampled=not whole))
+        if counted:
+            found.setdefault("counts", Depth("counts", source_name, totals, sampled=not whole))
         detected = np.diff(matrix.indptr)
         found.setdefault("genes", Depth("genes", source_name, detected, sampled=not whole))
     n_sampled = 0 if sample is None else sample[0].shape[0]
