@@ -53,7 +53,7 @@ def counts_and_cells(
 
 
 def make_corpus(folder: Path, *, n: int = 900, n_sampled: int = 500, seed: int = 0) -> tuple[Path, CorpusEncoder]:
-    """A store of ``n`` cells, whose encoder was fitted on some of them."""
+    """A store of ``n`` cells in blocks of 150, whose encoder was fitted on some of them."""
     counts, genes, cells = counts_and_cells(n=n, seed=seed)
     some = np.sort(np.random.default_rng(seed).permutation(n)[:n_sampled])
     encoder = corpus_encoder(counts[some], genes, cells=cells.iloc[some].reset_index(drop=True), n_dimensions=24)
@@ -64,4 +64,4 @@ def make_corpus(folder: Path, *, n: int = 900, n_sampled: int = 500, seed: int =
         name = fragment_name(start, encoder.digest)
         write_fragment(fragments, name, vectors=encoder.encode(counts[part], genes), cells=cells.iloc[part])
     encoder.save(fragments / ENCODER)
-    return shuffle(fragments, folder / "corpus"), encoder
+    return shuffle(fragments, folder / "corpus", block=150), encoder

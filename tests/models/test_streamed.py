@@ -35,17 +35,8 @@ _SPEC.loader.exec_module(corpora)
 SETTINGS = Streaming(epochs=6, batch=64, n_hidden=32, patience=100)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _small_blocks() -> Iterator[None]:
-    """Blocks of 150 cells, so that a small corpus has several."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("whycell.corpus.store.ROWS", 150)
-        patch.setattr("whycell.corpus.shuffle.ROWS", 150)
-        yield
-
-
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory, _small_blocks) -> Path:
+def corpus(tmp_path_factory) -> Path:
     return corpora.make_corpus(tmp_path_factory.mktemp("corpus"))[0]
 
 
@@ -119,8 +110,7 @@ def test_stopped_anywhere_it_ends_with_the_same_bytes(corpus, model, tmp_path):
 
 def test_killed_it_ends_with_the_same_bytes(corpus, model, tmp_path):
     code = (
-        "import sys; from pathlib import Path; import whycell.corpus.store as s; s.ROWS = 150\n"
-        "from whycell.compute import Talk\n"
+        "import sys; from pathlib import Path;"
         "from whycell.jobs.train_corpus import train_corpus; from whycell.models.streamed import Streaming\n"
         "train_corpus(Path(sys.argv[1]), Path(sys.argv[2]), checkpoint_seconds=0,"
         "settings=Streaming(epochs=6, batch=64, n_hidden=32, patience=100))"

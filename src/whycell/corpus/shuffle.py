@@ -30,7 +30,6 @@ from whycell.corpus.store import (
     COLUMNS,
     DTYPE,
     ENCODER,
-    ROWS,
     file_digest,
     fragment_names,
     read_fragment,
@@ -46,6 +45,7 @@ _TEXT = COLUMNS[:-1]
 _RECORD = np.dtype([("key", "<u8"), *((name, "<i4") for name in _TEXT), ("row", "<i8")])
 _SHARE = 4  # a batch, its sorted copy and their records together keep to the memory allowed
 _FEWEST = 256
+_BLOCK = 65_536
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,14 @@ class _Work:
 
 
 def shuffle(
-    folder: Path, out: Path, *, seed: int = 0, memory: int = 1 << 30, force: bool = False, talk: Talk | None = None
+    folder: Path,
+    out: Path,
+    *,
+    seed: int = 0,
+    memory: int = 1 << 30,
+    block: int = _BLOCK,
+    force: bool = False,
+    talk: Talk | None = None,
 ) -> Path:
     """Mix the fragments of a folder into a store.
 
@@ -86,6 +93,8 @@ def shuffle(
         Decides the order, with the cells themselves.
     memory
         Bytes that may be held at once; it does not change the bytes written.
+    block
+        Cells that training reads at once.
     force
         Replace a store that is there.
     talk
@@ -119,7 +128,7 @@ def shuffle(
             if not (work.scratch / f"shard-{s:05d}.done").exists():
                 _permute(work, s, spilled)
             bar.advance()
-    _finish(work, store)
+    _finish(work, store, block)
     if out.exists():
         exchange(out, store)
     else:
@@ -281,10 +290,11 @@ def _allocate(path: Path, size: int) -> None:
         stream.truncate(size)
 
 
-def _finish(work: _Work, store: Path) -> None:
+def _finish(work: _Work, store: Path, block: int) -> None:
     records = np.memmap(work.scratch / "records", dtype=_RECORD, mode="r", shape=(work.n,))
-    write_cells(store / "cells.parquet", _tables(work, records))
-    about: dict[str, Any] = {"n": work.n, "d": work.d, "seed": work.seed, "counts": _counts(work, records)}
+    write_cells(store / "cells.parquet", _tables(work, records, block))
+    about: dict[str, Any] = {"n": work.n, "d": work.d, "block": block, "seed": work.seed}
+    about["counts"] = _counts(work, records)
     encoder = work.folder / ENCODER
     if encoder.is_dir():
         shutil.rmtree(store / ENCODER, ignore_errors=True)
@@ -296,9 +306,9 @@ def _finish(work: _Work, store: Path) -> None:
     write_about(store, about)
 
 
-def _tables(work: _Work, records: np.ndarray) -> Iterator[pa.Table]:
-    for start in range(0, work.n, ROWS):
-        block = records[start : start + ROWS]
+def _tables(work: _Work, records: np.ndarray, size: int) -> Iterator[pa.Table]:
+    for start in range(0, work.n, size):
+        block = records[start : start + size]
         columns = {
             name: pa.DictionaryArray.from_arrays(pa.array(block[name]), pa.array(work.texts[name], pa.string()))
             for name in _TEXT
@@ -311,12 +321,12 @@ def _counts(work: _Work, records: np.ndarray) -> dict[str, dict[str, int]]:
     out = {}
     for name in ("label", "study"):
         times = np.zeros(len(work.texts[name]), dtype=np.int64)
-        for at in range(0, work.n, ROWS):
-            times += np.bincount(records[name][at : at + ROWS], minlength=len(times))
+        for at in range(0, work.n, _BLOCK):
+            times += np.bincount(records[name][at : at + _BLOCK], minlength=len(times))
         out[name] = {str(text): int(k) for text, k in zip(work.texts[name], times, strict=True)}
     donors: dict[str, int] = {}
-    for at in range(0, work.n, ROWS):
-        block = records[at : at + ROWS]
+    for at in range(0, work.n, _BLOCK):
+        block = records[at : at + _BLOCK]
         pairs, times = np.unique(np.stack([block["study"], block["donor"]]), axis=1, return_counts=True)
         for study, donor, k in zip(*pairs, times, strict=True):
             name = f"{work.texts['study'][study]} / {work.texts['donor'][donor]}"

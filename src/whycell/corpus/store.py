@@ -29,7 +29,6 @@ __all__ = [
     "COLUMNS",
     "DTYPE",
     "ENCODER",
-    "ROWS",
     "Fragment",
     "Store",
     "file_digest",
@@ -49,8 +48,6 @@ COLUMNS = ("label", "label_id", "donor", "study", "address", "row")
 DTYPE = np.dtype("<f2")
 #: Folder of the encoder, in a folder of fragments and in a store.
 ENCODER = "encoder"
-#: Cells in a row group of ``cells.parquet``: what is read at once, whatever the memory at hand when it was written.
-ROWS = 65_536
 _FRAGMENT, _STORE = "whycell.fragment", "whycell.corpus"
 _VECTORS, _CELLS, _ABOUT = "vectors.f16", "cells.parquet", "about.json"
 _TEXT = COLUMNS[:-1]
@@ -82,7 +79,7 @@ class Store:
     folder
         Where it is.
     about
-        Its card: ``n, d, seed, representation, counts`` and the digests.
+        Its card: ``n, d, block, seed, representation, counts`` and the digests.
     vectors
         (n_cells, n_dimensions) float16, read from disk as it is used.
     """
@@ -98,12 +95,13 @@ class Store:
 
     @property
     def n_blocks(self) -> int:
-        """Blocks of at most `ROWS` cells, in the order of the file."""
-        return max(1, -(-len(self.vectors) // ROWS))
+        """Blocks of ``about["block"]`` cells, the last one shorter: what is read at once."""
+        return max(1, -(-len(self.vectors) // int(self.about["block"])))
 
     def rows_of(self, block: int) -> slice:
         """The rows of one block."""
-        return slice(block * ROWS, min((block + 1) * ROWS, len(self.vectors)))
+        size = int(self.about["block"])
+        return slice(block * size, min((block + 1) * size, len(self.vectors)))
 
     def cells(self, block: int, *, columns: tuple[str, ...] = COLUMNS) -> pd.DataFrame:
         """The cells of one block; texts are categories."""
@@ -278,13 +276,13 @@ def write_cells(path: Path, blocks: Any) -> None:
     path
         Where to.
     blocks
-        Tables (``pyarrow.Table``) of `ROWS` cells each, the last one shorter; each becomes a row group.
+        Tables (``pyarrow.Table``) of a block of cells each; each becomes a row group.
     """
     with written_whole(path, force=True) as scratch:
         writer = None
         for table in blocks:
             writer = writer or pq.ParquetWriter(scratch, table.schema, compression="zstd")
-            writer.write_table(table, row_group_size=ROWS)
+            writer.write_table(table, row_group_size=len(table))
         if writer is not None:
             writer.close()
 
