@@ -152,10 +152,16 @@ def _catalog(plan: Plan, given: Path | None, path: Path) -> Path:
     return named if named.is_dir() or named.is_absolute() else path.parent / named
 
 
-def _asked(plan: Plan, *, gene_vectors: Path | None, **decides: Any) -> str:
+def _asked(plan: Plan, *, representation: str, gene_vectors: Path | None, piece_bytes: int, seed: int) -> str:
     """All that decides the fragments, as text."""
     vectors = None if gene_vectors is None else _digest(Path(gene_vectors))
-    told = {"plan": plan.digest, "vectors": vectors, **decides}
+    told = {
+        "plan": plan.digest,
+        "representation": representation,
+        "vectors": vectors,
+        "piece_bytes": piece_bytes,
+        "seed": seed,
+    }
     return json.dumps(told, sort_keys=True)
 
 
