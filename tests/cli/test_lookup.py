@@ -39,11 +39,12 @@ def test_words_are_looked_up_and_texts_cut_short(run, fake, words) -> None:
 def test_a_cell_is_looked_up_in_one_file(run, fake, words) -> None:
     types = pd.DataFrame({"what": ["call"], "term_id": [""], "name": ["b"], "score": [0.9], "definition": [""]})
     job = fake("lookup", CellLookup("AAA-1", types, GENES, "It stays off."), name="lookup_cell")
+    fake("lookup", ["summary"], name="facets_of")
     done = run("lookup", "--cell", "AAA-1", "typed.h5ad", "--unseen", "map")
     assert "It stays off." in done.err
     assert job.asked[0]["positional"] == ("AAA-1", Path("typed.h5ad"))
     assert (job.asked[0]["unseen"], job.asked[0]["even_so"]) == (Path("map"), False)
-    assert words.asked[0]["typed"] == Path("typed.h5ad")
+    assert (words.asked[0]["typed"], words.asked[0]["facets"]) == (Path("typed.h5ad"), ["summary"])
     assert run("lookup", "--cell", "A", "text", "typed.h5ad").code == 2
     assert "name it with --cell" in run("lookup", "text", "--unseen", "map").err
 

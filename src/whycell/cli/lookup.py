@@ -91,12 +91,15 @@ def lookup(
         from whycell.jobs.words import open_words
 
         file = Path(what) if cell is not None else typed
+        kinds = [name.strip() for name in facets.split(",") if name.strip()]
+        if unseen is not None and not kinds:
+            kinds = jobs.facets_of(unseen)
         words = open_words(
             gene_vectors,
             model=model,
             typed=file,
             genes=genes,
-            facets=[name.strip() for name in facets.split(",") if name.strip()],
+            facets=kinds,
             encoder=encoder,
             service_model=language_model,
             key_from=key_from,

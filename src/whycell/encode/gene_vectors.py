@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from whycell.errors import FormatError, GeneError, UsageError
 
-__all__ = ["GeneVectors", "principal", "principal_directions", "read_gene_vectors", "unit_rows", "write_gene_vectors"]
+__all__ = ["GeneVectors", "principal_directions", "read_gene_vectors", "unit_rows", "write_gene_vectors"]
 
 _KIND = "whycell.gene-vectors"
 _GENES = 512
@@ -95,17 +95,6 @@ class GeneVectors:
         noise = rng.standard_normal((len(self.genes), len(sizes))).astype(np.float32)
         made = (noise * (sizes / np.sqrt(len(self.genes)))) @ directions + mean
         return replace(self, vectors=unit_rows(made))
-
-
-def principal(vectors: np.ndarray, n_dims: int) -> np.ndarray:
-    """(n, n_dims) float32: vectors along their ``n_dims`` strongest directions, brought back to length one.
-
-    Raises
-    ------
-    UsageError
-        More dimensions were asked for than there are.
-    """
-    return unit_rows(vectors @ principal_directions(vectors, n_dims))
 
 
 def principal_directions(vectors: np.ndarray, n_dims: int) -> np.ndarray:

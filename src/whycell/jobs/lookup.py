@@ -19,11 +19,12 @@ from whycell.jobs.lookup_cells import Expression, gene_weights, measure, score_c
 from whycell.jobs.unseen import below
 from whycell.jobs.words import Words
 from whycell.knowledge.genes import symbol_of
+from whycell.models.folder import read_about
 from whycell.models.text_scores import text_embedding
-from whycell.models.unseen import load_unseen
+from whycell.models.unseen import KIND, load_unseen
 from whycell.results.lookup import CellLookup, Lookup
 
-__all__ = ["lookup", "lookup_cell"]
+__all__ = ["facets_of", "lookup", "lookup_cell"]
 
 _GENES_TOLD = 3
 
@@ -158,6 +159,17 @@ def lookup_cell(
         more, note = _unseen(words, Path(unseen), linear, expression.ids, call=term, even_so=even_so, most=most)
         types = pd.concat([types, more], ignore_index=True)
     return CellLookup(cell, types, table, note, about)
+
+
+def facets_of(unseen: Path) -> list[str]:
+    """Kinds of text that a map was learned on; other ones do not fit it.
+
+    Parameters
+    ----------
+    unseen
+        What ``whycell genes unseen`` wrote.
+    """
+    return [str(facet) for facet in read_about(Path(unseen), kind=KIND)["vectors"]["facets"]]
 
 
 def _unseen(
