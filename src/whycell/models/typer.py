@@ -84,6 +84,8 @@ class CellTyper(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         The model's card: plain values.
     examples_
         Training cells kept (``models.examples.Examples``), or ``None``.
+    views_
+        By name every view that was trained, also one that the pool leaves out; not saved.
     """
 
     def __init__(
@@ -99,7 +101,7 @@ class CellTyper(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         representation: str = "expression",
         gene_vectors: str | Path | GeneVectors | None = None,
         views: Sequence[str] = (),
-        text_components: int = 100,
+        text_components: int = 200,
         text_encoder: str = "minilm",
         network: str = "mlp",
         machine_rows: int = 3000,
