@@ -27,7 +27,7 @@ def annotate(
     model: Annotated[
         str | None,
         typer.Option(
-            "--model", "-m", metavar="FOLDER|NAME", help="The model; without it the built-in one (human blood)."
+            "--model", "-m", metavar="FOLDER|NAME|URL", help="The model; without it the built-in one (human blood)."
         ),
     ] = None,
     report: Annotated[File, typer.Option("--report", metavar="HTML", help="Also write a page to look at.")] = None,

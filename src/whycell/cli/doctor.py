@@ -15,7 +15,7 @@ def doctor(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="h5ad, zarr, 10x h5 or mtx folder.")],
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", metavar="FOLDER|NAME", help="Also say whether this model can type it."),
+        typer.Option("--model", "-m", metavar="FOLDER|NAME|URL", help="Also say whether this model can type it."),
     ] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,

@@ -49,7 +49,7 @@ def explain(
     model: Annotated[
         str | None,
         typer.Option(
-            "--model", "-m", metavar="FOLDER|NAME", help="The model; without it the one recorded in the file."
+            "--model", "-m", metavar="FOLDER|NAME|URL", help="The model; without it the one recorded in the file."
         ),
     ] = None,
     lens: Annotated[

@@ -27,7 +27,7 @@ def features(
     model: Annotated[
         str | None,
         typer.Option(
-            "--model", "-m", metavar="FOLDER|NAME", help="The model; without it the one recorded in the file."
+            "--model", "-m", metavar="FOLDER|NAME|URL", help="The model; without it the one recorded in the file."
         ),
     ] = None,
     of_type: Annotated[
