@@ -92,6 +92,33 @@ def test_shards_are_a_partition_that_new_items_do_not_move() -> None:
     }
 
 
+def test_a_cluster_of_another_version_is_refused(cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("distributed.Client.run", lambda *_: {"tcp://worker": "99.0"})
+    with pytest.raises(UsageError, match=r"have whycell 99\.0; install"):
+        list(Engine(f"dask:{cluster.scheduler_address}").map(work.square, [1]))
+
+
+def test_jobs_of_slurm_are_started_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    from distributed import LocalCluster
+
+    asked: dict[str, object] = {}
+
+    class Queue(LocalCluster):
+        """Takes the place of dask-jobqueue's cluster: what was asked of it, and workers in this process."""
+
+        def __init__(self, **words: object) -> None:
+            asked.update(words)
+            super().__init__(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None)
+
+        def scale(self, *, jobs: int) -> None:
+            asked["jobs"] = jobs
+
+    monkeypatch.setattr("dask_jobqueue.SLURMCluster", Queue)
+    engine = Engine("slurm:jobs=3,cores=4,memory=16GB,queue=short,walltime=01:00:00")
+    assert sorted(outcome.get() for outcome in engine.map(work.square, [1, 2])) == [1, 4]
+    assert asked == {"cores": 4, "memory": "16GB", "queue": "short", "walltime": "01:00:00", "jobs": 3}
+
+
 @pytest.mark.parametrize("given", ["there", "local:x", "dask", "here:2"])
 def test_an_executor_of_no_known_form_is_refused(given: str) -> None:
     with pytest.raises(UsageError, match="wanted"):

@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Generic, Protocol, TypeVar
 
 from whycell.errors import MissingExtraError, UsageError, WhycellError
@@ -242,12 +243,26 @@ class _Dask:
         self.dead: tuple[type[BaseException], ...] = (distributed.KilledWorker,)
         self._cluster = _slurm(where) if kind == "slurm" else None
         try:
-            self._client = distributed.Client(self._cluster or where, timeout=30)
+            self._client = distributed.Client(self._cluster or where, timeout=15)
         except (OSError, ValueError) as error:
             msg = f"No Dask scheduler answers at {where!r}; give its address as in dask:tcp://host:8786."
             raise UsageError(msg) from error
         self._client.wait_for_workers(1)
+        self._same_version()
         self.size = max(1, sum(self._client.nthreads().values()))
+
+    def _same_version(self) -> None:
+        """Workers without whycell would never answer, and those with another one differently."""
+        ours = version("whycell")
+        try:
+            theirs = set(self._client.run(version, "whycell").values())
+        except PackageNotFoundError:
+            theirs = set()
+        if theirs != {ours}:
+            self.close()
+            got = f"whycell {', '.join(sorted(theirs))}" if theirs else "no whycell"
+            msg = f"The workers of the cluster have {got}; install whycell {ours} there."
+            raise UsageError(msg)
 
     def renew(self) -> None:
         """Nothing: the scheduler starts or finds other workers."""

@@ -272,6 +272,14 @@ def test_processes_and_shards_write_the_same_catalogue(corpus, catalog: Path, tm
     assert contents_of(tmp_path / "catalog") == contents_of(catalog)
 
 
+def test_a_cluster_writes_the_same_catalogue(corpus, catalog: Path, tmp_path: Path) -> None:
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=tmp_path) as cluster:
+        scan(corpus[0], tmp_path / "catalog", executor=f"dask:{cluster.scheduler_address}", at_once=4)
+    assert contents_of(tmp_path / "catalog") == contents_of(catalog)
+
+
 def test_a_file_that_changed_is_read_again_and_nothing_of_the_old_one_stays(tmp_path: Path) -> None:
     folder = tmp_path / "files"
     made = every_kind(folder)
