@@ -251,19 +251,20 @@ def pool_of(
         for parts in zip(held.log_p, *held.others, strict=True)
     ]
     rows = [
-        {"name": name, "weight": float(w), "held_out_log_loss": _loss(log_p / t, truth, use)}
+        {"name": name, "weight": float(w), "temperature": float(t), "held_out_log_loss": _loss(log_p / t, truth, use)}
         for name, w, log_p, t in zip(sources.names, weights, every, temperatures, strict=True)
     ]
     own = fit_temperature(levels[0][use], truth[use]) if use.any() else 1.0
-    rows.append({"name": "pooled", "weight": 1.0, "held_out_log_loss": _loss(levels[0] / own, truth, use)})
+    together = {"name": "pooled", "weight": 1.0, "temperature": own}
+    rows.append({**together, "held_out_log_loss": _loss(levels[0] / own, truth, use)})
     # What counts for nothing is not kept: no file need bring it, and no sentence be read for it.
     kept = [0, *(i for i in range(1, len(every)) if weights[i] > 0)]
     views = tuple(
         View(one.name, one.learned, sources.sentences if one.name == "genept-s" else None)
         for one in (lookouts[i - 1] for i in kept[1:])
     )
-    together = Pool(tuple(sources.names[i] for i in kept), weights[kept], temperatures[kept], views)
-    return together, replace(held, log_p=levels, others=()), rows
+    found = Pool(tuple(sources.names[i] for i in kept), weights[kept], temperatures[kept], views)
+    return found, replace(held, log_p=levels, others=()), rows
 
 
 def most_held_out(sources: Sources) -> int:

@@ -281,6 +281,7 @@ class CellTyper(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             homes=Homes.learn(learned, cells, below=space.below, trust=calibration.trust),
             pool=pool,
         )
+        self.views_ = {first[0]: learned, **{one.name: one.learned for one in lookouts}}
         self.examples_ = None
         # Which cells taught a call is reckoned within one network.
         if examples > 0 and pool is None and self.network == "mlp":
