@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -108,12 +109,12 @@ def test_jobs_of_slurm_are_started_as_asked(monkeypatch: pytest.MonkeyPatch) -> 
 
         def __init__(self, **words: object) -> None:
             asked.update(words)
-            super().__init__(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None)
+            super().__init__(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0")
 
-        def scale(self, *, jobs: int) -> None:
+        def scale(self, n: int = 1, *, jobs: int = 0) -> None:
             asked["jobs"] = jobs
 
-    monkeypatch.setattr("dask_jobqueue.SLURMCluster", Queue)
+    monkeypatch.setitem(sys.modules, "dask_jobqueue", SimpleNamespace(SLURMCluster=Queue))
     engine = Engine("slurm:jobs=3,cores=4,memory=16GB,queue=short,walltime=01:00:00")
     assert sorted(outcome.get() for outcome in engine.map(work.square, [1, 2])) == [1, 4]
     assert asked == {"cores": 4, "memory": "16GB", "queue": "short", "walltime": "01:00:00", "jobs": 3}
