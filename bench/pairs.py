@@ -1,9 +1,9 @@
 """Synthetic-lethality pairs ranked in the three settings, beside five baselines, with intervals over gene splits.
 
-SynLethDB 2.0 by KG4SL (labelled pairs), BioGRID by SLMGAE (interactions), RefSeq summaries and names through the bundled
-encoder (texts). Genes are dealt into five parts, each held out once; one model a round answers for all three settings.
-The second table has the negatives replaced by others in which each gene occurs as often as in the positives. The
-evidence table of SynLethDB names positives and is not read. No clock: cost is CPU seconds.
+SynLethDB 2.0 by KG4SL (labelled pairs), BioGRID by SLMGAE (interactions), RefSeq summaries and names through the
+bundled encoder (texts). Genes are dealt into five parts, each held out once; one model a round answers for all three
+settings. The second table has the negatives replaced by others in which each gene occurs as often as in the
+positives. The evidence table of SynLethDB names positives and is not read. No clock: cost is CPU seconds.
 
 The form of the model was chosen on another deal of the genes (seed 100); this one has seed 0.
 """

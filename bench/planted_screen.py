@@ -30,7 +30,7 @@ class PlantedScreen:
 def planted_screen(
     n: int = 1000, *, expressed: int = 18_000, mutated: int = 2_000, knockouts: int = 17_000, seed: int = 0
 ) -> PlantedScreen:
-    """Make one. Knockout c is of the gene of expression column c; columns of mutations come after those of expression."""
+    """Make one. Knockout c is of the gene of expression column c; mutations come after expression in the columns."""
     rng = np.random.default_rng(seed)
     lineage = np.sort(rng.choice(25, n, p=rng.dirichlet(np.full(25, 2.0))))
     factors = rng.standard_normal((n, 60)).astype(np.float32)

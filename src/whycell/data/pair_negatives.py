@@ -31,7 +31,7 @@ def matched_negatives(first: np.ndarray, second: np.ndarray, *, n_genes: int, se
     a, b = np.where(swap, second, first), np.where(swap, first, second)
     positive = _keys(first, second, n_genes)
     kept = np.empty((2, 0), dtype=np.int64)
-    for _ in range(_ROUNDS):
+    for left in reversed(range(_ROUNDS)):
         b = rng.permutation(b)
         keys = _keys(a, b, n_genes)
         fresh = np.zeros(len(a), dtype=bool)
@@ -39,7 +39,7 @@ def matched_negatives(first: np.ndarray, second: np.ndarray, *, n_genes: int, se
         good = fresh & (a != b) & ~np.isin(keys, positive) & ~np.isin(keys, _keys(*kept, n_genes))
         kept = np.hstack([kept, [a[good], b[good]]])
         a, b = a[~good], b[~good]
-        if not len(a):
+        if not len(a) or not left:
             break
         # The rest could not be placed among themselves: give some placed pairs back and deal again.
         n_back = min(2 * len(a), kept.shape[1])

@@ -156,16 +156,18 @@ class PairScreener:
         return kinds, self._over_settings(first, second, by_kind)
 
     def _committee(self, rows: _Rows, label: np.ndarray, weight: np.ndarray | None, n_new: int) -> _Committee:
-        known = {} if n_new == 2 else _KNOWN
+        known: dict[str, Any] = {} if n_new == 2 else _KNOWN
         symmetric = [
-            self._forest(rows.symmetric, label, weight, seed=self.seed + member, **known)
+            self._forest(rows.symmetric, label, weight, seed=self.seed + member, changed=known)
             for member in range(self.members)
         ]
         both = np.vstack(rows.orders)
         twice = None if weight is None else np.tile(weight, 2)
-        return _Committee(symmetric, self._forest(both, np.tile(label, 2), twice, seed=self.seed, **_ORDERED))
+        return _Committee(symmetric, self._forest(both, np.tile(label, 2), twice, seed=self.seed, changed=_ORDERED))
 
-    def _forest(self, X: np.ndarray, label: np.ndarray, weight: np.ndarray | None, *, seed: int, **changed: Any) -> Any:
+    def _forest(
+        self, X: np.ndarray, label: np.ndarray, weight: np.ndarray | None, *, seed: int, changed: dict[str, Any]
+    ) -> Any:
         from lightgbm import LGBMClassifier
 
         settings = {**_TREES, **changed, "n_estimators": self.trees, "random_state": seed, "n_jobs": self.threads}

@@ -1,0 +1,214 @@
+"""``screen`` of pairs: which untested pairs of genes resemble those known to have a property."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from whycell.compute import Talk, n_threads
+from whycell.data.pair_negatives import matched_negatives
+from whycell.data.pair_splits import PairSplit, split_pairs
+from whycell.data.pairs import PairTable, check_known, evidence_of, pair_keys, read_evidence, read_pairs
+from whycell.data.whole import check_free, written_whole
+from whycell.jobs.record import fingerprint_file, write_run
+from whycell.jobs.screen_inputs import read_drugs, read_gene_features, weights_of
+from whycell.jobs.screen_ranked import ranked_candidates
+from whycell.models.pair_baselines import BASELINES
+from whycell.models.pair_evaluation import gaps_to, over_rounds, score_rounds
+from whycell.models.pair_features import GeneFeatures
+from whycell.models.pairs import PairScreener
+from whycell.results import PairScreen
+
+__all__ = ["OURS", "screen_pairs"]
+
+OURS = "whycell"
+#: Genes whose untested pairs are ranked where no candidates are given.
+_MOST_GENES = 500
+
+
+def screen_pairs(
+    pairs: Path,
+    output: Path,
+    *,
+    features: Sequence[Path] = (),
+    interactions: Path | None = None,
+    candidates: Path | None = None,
+    evidence: Path | None = None,
+    drugs: Path | None = None,
+    report: Path | None = None,
+    folds: int = 5,
+    matched: bool = True,
+    seed: int = 0,
+    threads: int = 0,
+    force: bool = False,
+    talk: Talk | None = None,
+) -> PairScreen:
+    """Learn from labelled pairs, score the model by genes held out, and rank candidates.
+
+    Parameters
+    ----------
+    pairs
+        Table with ``gene_a, gene_b, label``.
+    output
+        Table to write; the split is written beside it as ``NAME.split.json``.
+    features
+        Gene vectors, or tables of genes and cell lines.
+    interactions
+        Table of interacting pairs.
+    candidates
+        Pairs to rank; without, all untested pairs of the 500 genes with most positives.
+    evidence
+        Evidence by source: weighs training positives and is shown beside candidates. Never a feature.
+    drugs
+        Table with ``gene, drug``, shown beside candidates.
+    report
+        Page to write.
+    folds
+        Parts that the genes are dealt into, each held out once; 0 leaves the scoring out.
+    matched
+        Score also with negatives of the positives' degrees.
+
+    Returns
+    -------
+    What the table and the page hold.
+    """
+    talk = talk or Talk()
+    split_file = output.with_name(output.name + ".split.json")
+    check_free(output, report, split_file if folds else None, force=force)
+    table = read_pairs(pairs, labelled=True)
+    wanted = None if candidates is None else read_pairs(candidates)
+    named = table.genes if wanted is None else np.union1d(table.genes, wanted.genes)
+    of, known = read_gene_features(features, interactions=interactions, genes=named, talk=talk)
+    table = check_known(table, known, what="training pairs")
+    wanted = _default_candidates(table) if wanted is None else check_known(wanted, known, what="candidates")
+    _tell_dropped(table, "training pairs", talk)
+    _tell_dropped(wanted, "candidates", talk)
+    pieces = None if evidence is None else read_evidence(evidence)
+    weight = None if pieces is None else weights_of(table, evidence_of(table, pieces)[0])
+    at = of.codes(table.first), of.codes(table.second)
+    scored, split = _scored(of, table, weight, folds=folds, matched=matched, seed=seed, threads=threads, talk=talk)
+    model = PairScreener(seed=seed, threads=n_threads(threads)).fit(of, at, label=_labels(table), weight=weight)
+    ranked = ranked_candidates(model, of, table, wanted, evidence=pieces, drugs=read_drugs(drugs))
+    given = [pairs, *features, interactions, candidates, evidence, drugs]
+    result = PairScreen(
+        ranked=ranked,
+        **scored,
+        summary=_summary(table, wanted, of, scored["gaps"]),
+        provenance={
+            "whycell_version": version("whycell"),
+            "inputs": {str(path): fingerprint_file(path) for path in given if path is not None},
+            "split": split.hash if split else None,
+            "seed": seed,
+        },
+    )
+    _write(result, output, report=report, split=split, split_file=split_file, force=force)
+    write_run(
+        output,
+        "screen",
+        inputs=result.provenance["inputs"],
+        seed=seed,
+        parameters={"folds": folds, "matched": matched, "split": result.provenance["split"]},
+    )
+    return result
+
+
+def _labels(table: PairTable) -> np.ndarray:
+    return np.asarray(table.label, dtype=float)
+
+
+def _default_candidates(table: PairTable) -> PairTable:
+    true = _labels(table) == 1
+    genes, counts = np.unique(np.concatenate([table.first[true], table.second[true]]).astype(str), return_counts=True)
+    most = np.sort(genes[np.argsort(-counts, kind="stable")[:_MOST_GENES]]).astype(object)
+    one, two = np.triu_indices(len(most), 1)
+    tested = pair_keys(table.first, table.second)
+    all_pairs = PairTable(most[one], most[two], table.symbols, None, {})
+    return all_pairs.kept(~np.isin(pair_keys(most[one], most[two]), tested), reason="tested already")
+
+
+def _tell_dropped(table: PairTable, what: str, talk: Talk) -> None:
+    told = ", ".join(f"{n:,} {reason}" for reason, n in table.dropped.items() if n)
+    talk.note(f"{len(table):,} {what}" + (f"; left out: {told}" if told else ""))
+
+
+def _scored(
+    of: GeneFeatures,
+    table: PairTable,
+    weight: np.ndarray | None,
+    *,
+    folds: int,
+    matched: bool,
+    seed: int,
+    threads: int,
+    talk: Talk,
+) -> tuple[dict[str, pd.DataFrame], PairSplit | None]:
+    empty = pd.DataFrame()
+    out = dict.fromkeys(("scores", "gaps", "matched_scores", "matched_gaps"), empty)
+    if not folds:
+        return out, None
+    pairs = of.codes(table.first), of.codes(table.second)
+    label = _labels(table)
+    split = split_pairs(*pairs, keys=pair_keys(table.first, table.second), folds=folds, seed=seed)
+    models: dict[str, Callable[[], Any]] = {
+        OURS: lambda: PairScreener(seed=seed, threads=n_threads(threads)),
+        **{name: (lambda make=make: make(seed)) for name, make in BASELINES.items()},
+    }
+    with talk.progress("scoring", total=folds * len(models) * (1 + matched)) as step:
+
+        def rounds(of_pairs: tuple[np.ndarray, np.ndarray], labels: np.ndarray, how: PairSplit, w: Any) -> pd.DataFrame:
+            return score_rounds(
+                of, of_pairs, label=labels, split=how, models=models, weight=w, done=lambda r, m: step.advance()
+            )
+
+        rows = rounds(pairs, label, split, weight)
+        out |= {"scores": over_rounds(rows), "gaps": gaps_to(rows, OURS)}
+        if matched:
+            true = label == 1
+            negatives = matched_negatives(pairs[0][true], pairs[1][true], n_genes=len(of.genes), seed=seed)
+            if negatives.shape[1] * 3 < true.sum():
+                talk.warn("too few pairs of the positives' degrees are left to be negatives; they are not scored")
+                return out, split
+            again = tuple(np.concatenate([pairs[k][true], negatives[k]]) for k in (0, 1))
+            labels = np.repeat([1.0, 0.0], [int(true.sum()), negatives.shape[1]])
+            w = None if weight is None else np.concatenate([weight[true], np.full(negatives.shape[1], weight.mean())])
+            how = split_pairs(*again, keys=pair_keys(of.genes[again[0]], of.genes[again[1]]), folds=folds, seed=seed)
+            rows = rounds((again[0], again[1]), labels, how, w)
+            out |= {"matched_scores": over_rounds(rows), "matched_gaps": gaps_to(rows, OURS)}
+    return out, split
+
+
+def _summary(table: PairTable, wanted: PairTable, of: GeneFeatures, gaps: pd.DataFrame) -> dict[str, Any]:
+    behind = []
+    if len(gaps):
+        main = gaps[gaps["measure"].isin(["auroc", "aupr"]) & (gaps["value"] < 0)]
+        behind = [f"{r.setting} {r.measure}: {r.model} by {-r.value:.3f}" for r in main.itertuples()]
+    return {
+        "pairs": len(table),
+        "positives": int(_labels(table).sum()),
+        "genes": len(table.genes),
+        "candidates": len(wanted),
+        "features": {kind: int(values.shape[1]) for kind, values in of.blocks.items()},
+        "dropped": table.dropped,
+        "candidates_dropped": wanted.dropped,
+        "better_baselines": behind,
+    }
+
+
+def _write(
+    result: PairScreen, output: Path, *, report: Path | None, split: PairSplit | None, split_file: Path, force: bool
+) -> None:
+    with written_whole(output, force=force) as scratch:
+        result.ranked.to_csv(scratch, sep="\t", index=False, float_format="%.6g")
+    if split is not None:
+        with written_whole(split_file, force=force) as scratch:
+            split.save(scratch)
+    if report is not None:
+        from whycell.reports.screen import pair_screen_page
+
+        with written_whole(report, force=force) as scratch:
+            scratch.write_text(pair_screen_page(result), encoding="utf-8")
