@@ -112,7 +112,7 @@ def test_jobs_of_slurm_are_started_as_asked(monkeypatch: pytest.MonkeyPatch) -> 
             super().__init__(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0")
 
         def scale(self, n: int = 1, *, jobs: int = 0) -> None:
-            asked["jobs"] = jobs
+            asked["jobs"] = asked.get("jobs") or jobs
 
     monkeypatch.setitem(sys.modules, "dask_jobqueue", SimpleNamespace(SLURMCluster=Queue))
     engine = Engine("slurm:jobs=3,cores=4,memory=16GB,queue=short,walltime=01:00:00")
