@@ -32,8 +32,11 @@ import torch; torch.set_num_threads(1)
 from whycell.jobs.train_corpus import train_corpus
 from whycell.compute import Talk
 class Tells(Talk):
+    told = False
     def progress(self, what, total=None):
-        print("ready", flush=True) if what == "training" else None
+        if what == "training" and not self.told:
+            self.told = True
+            print("ready", flush=True)
         return super().progress(what, total)
 train_corpus(Path(sys.argv[1]), Path(sys.argv[2]), checkpoint_seconds=0, verify=False, talk=Tells())
 """

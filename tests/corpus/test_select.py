@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from whycell.corpus.parts import SCHEMAS, start_catalog, write_part
 from whycell.corpus.select import select
 from whycell.corpus.selection import Demands, write_plan
 from whycell.errors import DataError, UsageError
@@ -18,26 +19,17 @@ from whycell.jobs.select import megabytes
 
 def write_catalog(folder: Path, runs: dict[str, list[tuple]]) -> Path:
     """``runs``: by file, (type, donor, tissue, rows, is_primary) in the order of the file."""
-    for part in ("files", "runs"):
-        (folder / part).mkdir(parents=True, exist_ok=True)
+    start_catalog(folder)
     for key, each in runs.items():
         table = pd.DataFrame(each, columns=["cell_type", "donor", "tissue", "n", "is_primary"])
         stop = table["n"].cumsum()
-        table = table.assign(
-            key=key,
-            start=stop - table["n"],
-            stop=stop,
-            cell_type_id="",
-            tissue_id="",
-            study=f"study {key}",
-            assay="10x",
-        )
-        table.to_parquet(folder / "runs" / f"{key}.parquet", index=False)
+        table = table.assign(start=stop - table["n"], stop=stop, study=f"study {key}", cell_type_id="", tissue_id="")
         n = int(table["n"].sum())
-        one = {"key": key, "address": f"s3://b/{key}.h5ad", "etag": '"1"', "size": 5000 * n, "n_cells": n}
-        pd.DataFrame([{**one, "status": "ok", "encoding": "csr"}]).to_parquet(
-            folder / "files" / f"{key}.parquet", index=False
-        )
+        one = pd.DataFrame({"address": [f"s3://b/{key}.h5ad"], "etag": '"1"', "size": 5000 * n, "n_cells": n})
+        one = one.assign(status="ok", encoding="csr", columns="{}")
+        for part, frame in (("runs", table), ("files", one)):
+            absent = {name: [None] * len(frame) for name in SCHEMAS[part].names if name not in frame and name != "key"}
+            write_part(folder, part, key=key, columns={**absent, **frame.to_dict("list")})
     return folder
 
 
@@ -67,7 +59,7 @@ def _random_runs(seed: int) -> dict[str, list[tuple]]:
     cap=st.sampled_from([0, 5000]),
 )
 def test_every_demand_is_met_or_listed(tmp_path_factory, seed, per_type, min_donors, per_tissue, cap):
-    catalog = write_catalog(tmp_path_factory.mktemp("c"), _random_runs(seed))
+    catalog = write_catalog(tmp_path_factory.mktemp("c") / "catalog", _random_runs(seed))
     demands = Demands(per_type, min_donors, 10, per_tissue, cap)
     try:
         found = select(catalog, demands=demands, seed=seed)
@@ -77,7 +69,7 @@ def test_every_demand_is_met_or_listed(tmp_path_factory, seed, per_type, min_don
     ordered = plan.sort_values(["key", "start"])
     same = ordered["key"] == ordered["key"].shift()
     assert (ordered["start"] >= ordered["stop"].shift())[same].all()
-    runs = pd.read_parquet(catalog / "runs")
+    runs = pd.read_parquet(catalog / "runs").astype({"key": str, "cell_type": str, "donor": str, "tissue": str})
     known = runs[runs["is_primary"] & (runs["cell_type"] != "unknown")]
     for row in plan.itertuples():  # every stretch lies within one run of its type, that is no duplicate
         inside = known[(known["key"] == row.key) & (known["start"] <= row.start) & (known["stop"] >= row.stop)]
@@ -102,25 +94,28 @@ def test_every_demand_is_met_or_listed(tmp_path_factory, seed, per_type, min_don
 
 
 def test_long_runs_are_cut_to_what_is_needed(tmp_path):
-    catalog = write_catalog(tmp_path, {"a": [("T", "d", "blood", 100_000, True), ("B", "d", "blood", 80_000, True)]})
+    catalog = write_catalog(
+        tmp_path / "c", {"a": [("T", "d", "blood", 100_000, True), ("B", "d", "blood", 80_000, True)]}
+    )
     found = select(catalog, demands=Demands(per_type=1234))
     assert sorted(found.plan["n"]) == [1234, 1234]
 
 
 def test_duplicates_and_unknown_types_are_left_out(tmp_path):
     catalog = write_catalog(
-        tmp_path, {"a": [("T", "d", "blood", 50, False), ("unknown", "d", "blood", 50, True), ("T", "d", "x", 9, True)]}
+        tmp_path / "c",
+        {"a": [("T", "d", "blood", 50, False), ("unknown", "d", "blood", 50, True), ("T", "d", "x", 9, True)]},
     )
     assert select(catalog, demands=Demands(per_type=40)).n_cells == 9
     assert select(catalog, demands=Demands(per_type=40), duplicates=True).n_cells == 40
     with pytest.raises(DataError, match="ask for less"):
         select(catalog, where="tissue = 'moon'")
-    with pytest.raises(UsageError, match="Columns: key"):
+    with pytest.raises(UsageError, match="colour"):
         select(catalog, where="colour = 'red'")
 
 
 def test_a_budget_is_kept(tmp_path):
-    catalog = write_catalog(tmp_path, _random_runs(5))
+    catalog = write_catalog(tmp_path / "c", _random_runs(5))
     found = select(catalog, demands=Demands(per_type=900), budget_mb=30.0)
     assert found.cost_mb <= 30.0
     assert 0 < found.objective <= found.bound

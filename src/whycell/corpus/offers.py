@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import duckdb
 import numba
 import numpy as np
 import pandas as pd
 
-from whycell.errors import FormatError, UsageError
+from whycell.corpus.catalog import Catalog
+from whycell.errors import UsageError
 
 __all__ = ["Offers", "cut", "read_runs"]
 
@@ -94,34 +94,25 @@ def read_runs(
     Raises
     ------
     FormatError
-        Where the folder is not a catalogue, or no readable file is in it.
+        Where the folder is not a catalogue.
     UsageError
         Where ``where`` is not SQL over its columns.
     """
-    catalog = Path(catalog)
-    if not any(catalog.glob("files/*.parquet")) or not any(catalog.glob("runs/*.parquet")):
-        msg = f"{catalog} is not a catalogue with readable files; make one with `whycell corpus scan`."
-        raise FormatError(msg)
-    with duckdb.connect() as db:
-        db.execute("set threads = 1")
-        for view, folder in (("cells", "runs"), ("files", "files")):
-            db.read_parquet(str(catalog / folder / "*.parquet"), union_by_name=True).create_view(view)
-        conditions = [
-            "key in (select key from files where status = 'ok')",
-            f"lower(trim(coalesce(cell_type, ''))) not in {_UNKNOWN}",
-            *([] if duplicates else ["coalesce(is_primary, true)"]),
-            *([f"({where})"] if where else []),
-        ]
-        columns = ", ".join(f"coalesce({name}, '') as {name}" for name in _COLUMNS if name not in ("start", "stop"))
-        query = f"select {columns}, start, stop from cells where {' and '.join(conditions)} order by key, start"
+    conditions = [
+        f"lower(trim(coalesce(cell_type, ''))) not in {_UNKNOWN}",
+        *([f"({where})"] if where else []),
+    ]
+    columns = ", ".join(f"coalesce({name}, '') as {name}" for name in _COLUMNS if name not in ("start", "stop"))
+    question = f"select {columns}, start, stop from {'runs' if duplicates else 'cells'}"
+    question += f" where {' and '.join(conditions)} order by key, start"
+    with Catalog(catalog, threads=1) as opened:
         try:
-            runs = db.execute(query).df()
-        except duckdb.Error as error:
-            told = str(error).splitlines()[0]
-            msg = f'--where "{where}" cannot be asked of the catalogue: {told}. Columns: {", ".join(_COLUMNS)}.'
+            runs = opened.sql(question)
+        except UsageError as error:
+            msg = f'--where "{where}" cannot be asked of the catalogue: {error}'
             raise UsageError(msg) from error
-        files = db.execute("select * from files where status = 'ok' order by key").df().set_index("key")
-        stored = _stored(db, catalog)
+        files = opened.sql("select * from files where status = 'ok' order by key").set_index("key")
+        stored = _stored(opened)
     files = files.join(stored, how="left")
     cells = files["n_cells"].clip(lower=1)
     files["bytes_per_row"] = (files["stored"].fillna(files["size"]) / cells).astype(float)
@@ -206,14 +197,15 @@ def _cut(file, start, stop, most, asked):
     return run[:n], low[:n], high[:n], offer[:n]
 
 
-def _stored(db: duckdb.DuckDBPyConnection, catalog: Path) -> pd.DataFrame:
+def _stored(catalog: Catalog) -> pd.DataFrame:
     """By file, stored bytes of the matrix and of one chunk of each of its arrays."""
-    if not any(catalog.glob("chunks/*.parquet")):
+    if not any(catalog.folder.glob("chunks/*.parquet")):
         return pd.DataFrame({"stored": [], "overshoot": []}, index=pd.Index([], name="key"))
-    query = """
+    where = str(catalog.folder / "chunks" / "*.parquet").replace("'", "''")
+    answer = catalog.sql(f"""
         select key, sum(bytes) as stored, sum(mean) as overshoot from (
             select parse_filename(filename, true) as key, sum(nbytes) as bytes, avg(nbytes) as mean
-            from read_parquet(?, filename = true) group by key, "array"
+            from read_parquet('{where}', filename = true) group by key, "array"
         ) group by key
-    """
-    return db.execute(query, [str(catalog / "chunks" / "*.parquet")]).df().set_index("key")
+    """)
+    return answer.astype({"stored": float}).set_index("key")
