@@ -1,9 +1,9 @@
 """A screen of DepMap's shape with planted partners: expression and mutations of cell lines, effects of knockouts.
 
-Expression is low-rank plus noise with lineage inside; mutations are rare. Three knockouts in ten have one to three
-partners, of four kinds: a mutation that makes vulnerable, a line of expression, a threshold (vulnerable only where the
-partner is low), and a product of two genes. Every knockout follows its lineage, a common axis of the screen, its own
-gene's expression, and noise.
+Expression is programs and lineages, modules of twenty genes that go together (so that a partner has look-alikes), and
+noise; mutations are rare. Three knockouts in ten have one to three partners, of four kinds: a mutation that makes
+vulnerable, a line of expression, a threshold (vulnerable only where the partner is low), and a product of two genes.
+Every knockout follows its lineage, a common axis of the screen, its own gene's expression, and noise.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ def planted_screen(
     factors = rng.standard_normal((n, 60)).astype(np.float32)
     factors[:, :20] += 1.5 * rng.standard_normal((25, 20))[lineage].astype(np.float32)
     loadings = rng.standard_normal((60, expressed)).astype(np.float32) / np.sqrt(60)
-    expression = 0.8 * factors @ loadings + rng.standard_normal((n, expressed), dtype=np.float32)
+    modules = rng.standard_normal((n, -(-expressed // 20)), dtype=np.float32)
+    expression = 0.6 * factors @ loadings + rng.standard_normal((n, expressed), dtype=np.float32)
+    expression += rng.uniform(0.3, 1.5, expressed).astype(np.float32) * modules[:, rng.permutation(expressed) // 20]
     rate = rng.uniform(0.01, 0.12, mutated)
     mutations = (rng.random((n, mutated), dtype=np.float32) < rate).astype(np.float32)
     lineage_effect = rng.standard_normal((25, knockouts)).astype(np.float32)[lineage]
@@ -47,10 +49,10 @@ def planted_screen(
     kinds: dict[int, str] = {}
     for c in np.sort(rng.choice(knockouts, int(0.3 * knockouts), replace=False)).tolist():
         kind = KINDS[rng.integers(4)]
-        strength = rng.uniform(0.5, 1.5)
+        strength = rng.uniform(0.2, 0.8)
         if kind == "mutation":
             at = rng.choice(mutated, rng.integers(1, 3), replace=False)
-            effects[:, c] -= 1.5 * strength * mutations[:, at].sum(axis=1)
+            effects[:, c] -= 2.5 * strength * mutations[:, at].sum(axis=1)
             columns = (expressed + at).tolist()
         else:
             size = 2 if kind == "product" else int(rng.integers(1, 4))
@@ -65,4 +67,4 @@ def _shape(kind: str, x: np.ndarray) -> np.ndarray:
         return x.sum(axis=1) / np.sqrt(x.shape[1])
     if kind == "threshold":
         return -2 * np.maximum(-x - 0.5, 0).sum(axis=1)
-    return x[:, 0] * x[:, 1]
+    return 1.5 * x[:, 0] * x[:, 1]

@@ -12,7 +12,7 @@ from whycell.compute import Talk
 from whycell.data.depmap import LineTable, read_line_table, read_lineages, read_positions, shared_lines
 from whycell.errors import DataError
 
-__all__ = ["Lines", "own_features", "read_lines"]
+__all__ = ["Lines", "own_features", "read_lines", "standardised"]
 
 #: A mutation in fewer lines teaches nothing; a knockout measured in fewer lines is left out.
 _FEWEST_MUTATED = 5
@@ -90,7 +90,7 @@ def read_lines(
     features = np.hstack([values for _, values, _ in blocks])
     genes = np.concatenate([symbols for symbols, _, _ in blocks])
     kind = np.concatenate([np.full(len(symbols), code) for symbols, _, code in blocks])
-    features, constant = _standard(features, codes)
+    features, constant = standardised(features, codes)
     dropped["features that do not vary"] = int(constant.sum())
     effects, knockouts = tables["dependency"].rows(lines), tables["dependency"].symbols
     usable = (np.isfinite(effects).mean(axis=0) >= _FEWEST_MEASURED) & (np.nanstd(effects, axis=0) > 0)
@@ -119,8 +119,15 @@ def _mutated(tables: list[LineTable], lines: np.ndarray) -> tuple[np.ndarray, np
     return symbols, hit
 
 
-def _standard(values: np.ndarray, lineage: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Columns centred and scaled, rows to length one, those that vary; and (d,) which do not. Not measured is average.
+def standardised(values: np.ndarray, lineage: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Columns centred (within lineages) and scaled, rows to length one; and (d,) which columns do not vary, left out.
+
+    Parameters
+    ----------
+    values
+        (n, d) features; NaN, not measured, becomes the column's mean.
+    lineage
+        (n,) codes, or None.
 
     Features are not what is predicted: using all lines' means of them tells nothing of held-out effects.
     """
@@ -131,7 +138,7 @@ def _standard(values: np.ndarray, lineage: np.ndarray | None) -> tuple[np.ndarra
     if lineage is not None:
         member = np.zeros((int(lineage.max()) + 1, len(values)), dtype=np.float32)
         member[lineage, np.arange(len(values))] = 1
-        values = values - ((member @ values) / member.sum(axis=1, keepdims=True))[lineage]
+        values = values - ((member @ values) / np.maximum(member.sum(axis=1, keepdims=True), 1))[lineage]
     spread = values.std(axis=0)
     constant = spread <= 1e-6 * np.maximum(raw, 1e-30)
     values = values[:, ~constant] / spread[~constant]
