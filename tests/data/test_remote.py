@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from whycell.data.block_cache import BlockCache
 from whycell.data.remote import Patience, RemoteFile, coalesce, list_addresses
+from whycell.data.remote_stores import store_of
 from whycell.errors import FormatError
 
 _spec = importlib.util.spec_from_file_location("corpus_servers", Path(__file__).parents[1] / "corpus/servers.py")
@@ -135,6 +136,25 @@ def test_a_public_bucket_is_listed_and_read(monkeypatch: pytest.MonkeyPatch) -> 
         assert listed == ["s3://a-bucket/in/b.h5ad", "s3://a-bucket/in/deep/a.h5ad"]
         assert list_addresses("s3://a-bucket/list.txt") == [listed[0], "s3://a-bucket/out/c.h5ad"]
         assert _all(RemoteFile(listed[1])) == b"in/deep/a.h5ad" * 10_000
+
+
+def test_addresses_of_every_cloud_find_their_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AZURE_STORAGE_ACCOUNT_NAME", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    for address, kind, key in (
+        ("gs://b/d/x?y#z.h5ad", "GCSStore", "d/x?y#z.h5ad"),
+        ("s3://b/x%41.h5ad", "S3Store", "x%41.h5ad"),
+        ("abfs://c@account.dfs.core.windows.net/d/x.h5ad", "AzureStore", "d/x.h5ad"),
+        ("https://h/a%20b.h5ad", "HTTPStore", "a b.h5ad"),
+        ("https://h/a%20b.h5ad?signature=1", "HTTPStore", ""),
+    ):
+        store, path = store_of(address, timeout=1.0)
+        assert (type(store).__name__, path) == (kind, key)
+    with pytest.raises(FormatError, match=r"Account must be specified.*AZURE_STORAGE_ACCOUNT_NAME"):
+        store_of("az://c/x.h5ad", timeout=1.0)
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
+    assert type(store_of("az://c/x.h5ad", timeout=1.0)[0]).__name__ == "AzureStore"
 
 
 def test_lists_are_followed_only_where_they_may_lead(folder: Path) -> None:

@@ -26,7 +26,8 @@ _CREDENTIALS = {
 }
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 _REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
-_ASKED = (*_ENDPOINTS, *_REGIONS, *_CREDENTIALS["s3"], *_CREDENTIALS["gs"], *_CREDENTIALS["az"])
+_ACCOUNT = "AZURE_STORAGE_ACCOUNT_NAME"
+_ASKED = (_ACCOUNT, *_ENDPOINTS, *_REGIONS, *_CREDENTIALS["s3"], *_CREDENTIALS["gs"], *_CREDENTIALS["az"])
 
 
 def is_remote(address: str) -> bool:
@@ -65,7 +66,18 @@ def store_of(address: str, *, timeout: float) -> tuple[Any, str]:
             return _web(address, timeout), ""
         return _web(f"{parts.scheme}://{parts.netloc}", timeout), unquote(parts.path).lstrip("/")
     surroundings = tuple((name, os.environ.get(name, "")) for name in _ASKED)
-    return _cloud(parts.scheme, parts.netloc, timeout, surroundings), parts.path.lstrip("/")
+    bucket, _, key = address.split("://", 1)[1].partition("/")  # a key may hold what a web address may not
+    try:
+        return _cloud(parts.scheme.lower(), bucket, timeout, surroundings), key
+    except Exception as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        cure = (
+            ""
+            if parts.scheme in ("s3", "gs")
+            else f"; say abfs://CONTAINER@ACCOUNT.dfs.core.windows.net/, or set {_ACCOUNT}"
+        )
+        msg = f"{address} cannot be opened ({first}){cure}."
+        raise FormatError(msg) from error
 
 
 @lru_cache(maxsize=64)
@@ -110,8 +122,9 @@ def _cloud(scheme: str, bucket: str, timeout: float, surroundings: tuple[tuple[s
     if scheme == "gs":
         return GCSStore(bucket, skip_signature=_unsigned("gs", known), **common)
     container, _, host = bucket.partition("@")
-    if host:
-        common["account_name"] = host.split(".", 1)[0]
+    account = host.split(".", 1)[0] or known.get(_ACCOUNT, "")
+    if account:
+        common["account_name"] = account
     return AzureStore(container, skip_signature=_unsigned("az", known), **common)
 
 
