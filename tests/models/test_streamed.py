@@ -16,7 +16,8 @@ import pytest
 
 from whycell.compute import Step, Talk
 from whycell.corpus.store import open_store
-from whycell.errors import ModelError
+from whycell.encode.gene_vectors import GeneVectors, unit_rows
+from whycell.errors import ModelError, UsageError
 from whycell.jobs.train_corpus import train_corpus
 from whycell.knowledge.terms import Ontology
 from whycell.models.corpus_encoder import corpus_encoder, load_corpus_encoder
@@ -166,3 +167,21 @@ def test_few_donors_hold_single_cells_out():
     assert 0.04 < mask.mean() < 0.18
     order = np.random.default_rng(0).permutation(300)
     np.testing.assert_array_equal(encoder.held_out.mask(cells.iloc[order]), mask[order])
+
+
+def test_texts_on_genes_make_the_directions(tmp_path):
+    counts, genes, cells = corpora.counts_and_cells(n=300)
+    rng = np.random.default_rng(0)
+    described = np.sort(genes["gene_id"].to_numpy(dtype=object)[:200])
+    vectors = GeneVectors(described, unit_rows(rng.standard_normal((200, 32))), "test", ("summary",))
+    encoder = corpus_encoder(counts, genes, cells=cells, representation="genept-w", gene_vectors=vectors)
+    assert set(encoder.genes) <= set(described)
+    assert encoder.n_dimensions <= 32
+    directions = encoder.encoder.directions
+    centred = vectors.matrix(encoder.genes) - vectors.matrix(encoder.genes).mean(axis=0)
+    fitted = centred @ np.linalg.lstsq(centred, directions, rcond=None)[0]
+    np.testing.assert_allclose(fitted, directions, atol=1e-3 * np.abs(directions).max())
+    back = load_corpus_encoder(encoder.save(tmp_path / "e"))
+    np.testing.assert_array_equal(back.encode(counts, genes), encoder.encode(counts, genes))
+    with pytest.raises(UsageError, match="--gene-vectors"):
+        corpus_encoder(counts, genes, cells=cells, representation="genept-w")
