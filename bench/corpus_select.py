@@ -97,7 +97,7 @@ def main(*, quick: bool) -> bool:
         row = {
             "fragments": counts.shape[0],
             "nonzeros": counts.nnz,
-            "corpus_gb": round(cost.sum() / 1e3, 1),
+            "corpus_gb": round(float(cost.sum()) / 1e3, 1),
             "chosen": int(found.taken.sum()),
             "gb": round(ours / 1e3, 3),
             "bound_gb": round(found.bound / 1e3, 3),
