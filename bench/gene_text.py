@@ -33,19 +33,23 @@ DIMS = 64
 ONTOLOGY = Ontology.load()
 
 
-def real_vectors() -> GeneVectors:
-    """Summaries of all genes through the bundled encoder; from the user's cache the second time."""
+def real_table(folder: Path) -> Path:
+    """Summaries of all genes through the bundled encoder, as a file; from the user's cache the second time."""
     genes = find_cells().parent / "genes"
+    build(
+        genes / "Homo_sapiens.gene_info.gz",
+        folder / "genes.parquet",
+        summaries=genes / "refseq_gene_summaries.tsv.gz",
+        hgnc=genes / "hgnc_complete_set.txt.gz",
+    )
+    embed(folder / "genes.parquet", folder / "v.parquet", facets=["summary"], precision="bfloat16")
+    return folder / "v.parquet"
+
+
+def real_vectors() -> GeneVectors:
+    """The same, read."""
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        build(
-            genes / "Homo_sapiens.gene_info.gz",
-            folder / "genes.parquet",
-            summaries=genes / "refseq_gene_summaries.tsv.gz",
-            hgnc=genes / "hgnc_complete_set.txt.gz",
-        )
-        embed(folder / "genes.parquet", folder / "v.parquet", facets=["summary"], precision="bfloat16")
-        return read_gene_vectors(folder / "v.parquet")
+        return read_gene_vectors(real_table(Path(scratch)))
 
 
 def models(vectors: GeneVectors) -> dict[str, Callable[[], Any]]:

@@ -43,6 +43,7 @@ def views(
     facets: Sequence[str] = (),
     obsm: Sequence[str] = (),
     sentences: bool = False,
+    draw: bool = True,
     label_map: Path | None = None,
     most_cells: int = _MOST_CELLS,
     cache: Path | None = None,
@@ -72,6 +73,8 @@ def views(
     sentences
         Also GenePT-s: every cell as a sentence of its hundred strongest genes, through the vectors' own encoder; a
         minute for a few thousand cells.
+    draw
+        Whether maps are drawn; the numbers alone take seconds.
     label_map
         TSV of label and Cell Ontology id.
     most_cells
@@ -110,7 +113,8 @@ def views(
     for name, embedding in found:
         x = _principal(embedding, seed)
         rows.append({"representation": name, "dims": x.shape[1], **_numbers(x, cells.classes, donors, seed)})
-        method, maps[name] = cell_map([x.astype(np.float32)], seed=seed, talk=talk)
+        if draw:
+            method, maps[name] = cell_map([x.astype(np.float32)], seed=seed, talk=talk)
     types = cells.references.obs["label"].astype(str).to_numpy()
     inputs = {**cells.references.fingerprints, str(gene_vectors): fingerprint_file(path)}
     about = {"inputs": inputs, "encoder": vectors.encoder, "cells": len(types), "seed": seed}

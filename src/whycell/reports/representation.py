@@ -120,8 +120,10 @@ def sweep_page(result: Sweep) -> str:
 
 def views_page(result: Views) -> str:
     """One self-contained HTML page of maps and numbers; the same ``result`` gives the same text."""
-    figures = [inline_svg(views_figure(result), label="Maps coloured by type", prefix="types")]
-    if result.donors is not None:
+    figures = []
+    if result.maps:
+        figures.append(inline_svg(views_figure(result), label="Maps coloured by type", prefix="types"))
+    if result.maps and result.donors is not None:
         figures.append(inline_svg(views_figure(result, by="donor"), label="Maps coloured by donor", prefix="donors"))
     names = {
         "ari_type": "ARI, types",
