@@ -16,7 +16,7 @@ from whycell.data.tables import Table
 from whycell.metrics.calibration import reliability_table
 from whycell.metrics.intervals import bootstrap_sums, paired_sums
 from whycell.models.rfm import RecursiveFeatureMachine
-from whycell.models.rfm.encoding import Encoding, as_columns
+from whycell.models.rfm.encoding import Columns, Encoding
 
 __all__ = ["held_out", "outer_folds", "scored"]
 
@@ -102,8 +102,9 @@ def _fold(
 ) -> dict[str, np.ndarray]:
     here, there = table.features.iloc[train], table.features.iloc[test]
     groups = None if table.groups is None or len(set(table.groups[train])) < 2 else table.groups[train]
-    encoding = Encoding.learn(as_columns(here), list(here.columns), np.ones(len(here)))
-    x, z = encoding.transform(as_columns(here)), encoding.transform(as_columns(there))
+    parts = [Columns.of(each) or each.to_numpy(dtype=np.float64) for each in (here, there)]
+    encoding = Encoding.learn(parts[0], list(here.columns), np.ones(len(here)))
+    x, z = (encoding.transform(each) for each in parts)
     if task == "regression":
         ours = make().fit(here, truth[train], groups=groups).predict(there)
         linear = RidgeCV(_RIDGES).fit(x, truth[train]).predict(z)

@@ -20,10 +20,54 @@ import pandas as pd
 
 from whycell.errors import DataError
 
-__all__ = ["Encoding", "as_columns"]
+__all__ = ["Columns", "Encoding"]
 
 #: Levels of a category kept at most; the rarest beyond are treated as unseen.
 _MOST_LEVELS = 256
+
+
+@dataclass(frozen=True)
+class Columns:
+    """A table taken apart.
+
+    Parameters
+    ----------
+    numbers
+        (n, f) float64, NaN where missing, 0 in the place of words.
+    words
+        Position of each column of words: (n,) codes, -1 where missing, and the levels that they stand for.
+    """
+
+    numbers: np.ndarray
+    words: dict[int, tuple[np.ndarray, tuple[str, ...]]]
+
+    @classmethod
+    def of(cls, X: Any) -> Columns | None:
+        """Of a table with words in it; ``None`` of anything else."""
+        if not isinstance(X, pd.DataFrame):
+            return None
+        kinds = [_is_number(dtype) for dtype in X.dtypes]
+        if all(kinds):
+            return None
+        numbers = np.zeros(X.shape)
+        places = [f for f, number in enumerate(kinds) if number]
+        if places:
+            numbers[:, places] = X.iloc[:, places].to_numpy(dtype=np.float64, na_value=np.nan)
+        return cls(numbers, {f: _words(X.iloc[:, f]) for f, number in enumerate(kinds) if not number})
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+
+def _is_number(dtype: Any) -> bool:
+    return bool(pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype))
+
+
+def _words(column: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return np.asarray(column.cat.codes, dtype=np.int64), tuple(map(str, column.cat.categories))
+    codes, levels = pd.factorize(column)
+    return np.asarray(codes, dtype=np.int64), tuple(map(str, levels))
 
 
 @dataclass(frozen=True)
@@ -55,20 +99,20 @@ class Encoding:
     names: tuple[str, ...]
 
     @classmethod
-    def learn(cls, columns: Any, features: Sequence[str], weights: np.ndarray) -> Encoding:
+    def learn(cls, columns: np.ndarray | Columns, features: Sequence[str], weights: np.ndarray) -> Encoding:
         """Learn from training rows.
 
         Parameters
         ----------
         columns
-            (n, f) array of float64 with NaN where missing, or a table with categories (:func:`as_columns`).
+            (n, f) array of float64 with NaN where missing, or a table taken apart.
         features
             (f,) names.
         weights
             (n,) weights of the rows.
         """
+        numbers = columns.numbers if isinstance(columns, Columns) else columns
         levels = _levels(columns)
-        numbers = _numbers(columns, levels)
         known = ~np.isnan(numbers)
         total = np.maximum(weights @ known, np.finfo(float).tiny)
         filled = np.where(known, numbers, 0.0)
@@ -86,18 +130,23 @@ class Encoding:
         scale = np.where(flat, 1.0, spread)
         return cls(tuple(features), mean, scale, levels, gaps, np.array(owner, dtype=np.int64), tuple(names))
 
-    def transform(self, columns: Any) -> np.ndarray:
+    def transform(self, columns: np.ndarray | Columns) -> np.ndarray:
         """(n, d) float64 coordinates of rows with the same columns."""
-        if not self.levels and not self.gaps and isinstance(columns, np.ndarray):
-            out = (columns - self.mean) / self.scale
-            return np.nan_to_num(out, copy=False, nan=0.0) if np.isnan(out).any() else out
-        numbers = _numbers(columns, self.levels)
+        numbers = columns.numbers if isinstance(columns, Columns) else columns
+        out = (numbers - self.mean) / self.scale
+        gaps = np.isnan(out)
+        if not self.levels and not self.gaps:
+            return np.where(gaps, 0.0, out) if gaps.any() else out
         numeric = [f for f in range(len(self.features)) if f not in self.levels]
-        scaled = ((numbers - self.mean) / self.scale)[:, numeric]
-        parts = [np.nan_to_num(scaled, nan=0.0), np.isnan(numbers[:, list(self.gaps)]).astype(np.float64)]
+        parts = [np.where(gaps, 0.0, out)[:, numeric], gaps[:, list(self.gaps)].astype(np.float64)]
         for f, held in self.levels.items():
-            codes = pd.Categorical(columns.iloc[:, f], categories=list(held)).codes
-            parts.append((codes[:, None] == np.arange(len(held))).astype(np.float64))
+            if not isinstance(columns, Columns) or f not in columns.words:
+                msg = f"column {self.features[f]!r} held words in training and holds numbers now; give the same kind."
+                raise DataError(msg)
+            codes, levels = columns.words[f]
+            place = {level: at for at, level in enumerate(held)}
+            of_level = np.array([*(place.get(level, -1) for level in levels), -1], dtype=np.int64)
+            parts.append((of_level[codes][:, None] == np.arange(len(held))).astype(np.float64))
         return np.concatenate(parts, axis=1)
 
     def by_feature(self, scores: np.ndarray) -> np.ndarray:
@@ -105,46 +154,14 @@ class Encoding:
         return np.bincount(self.owner, weights=scores, minlength=len(self.features))
 
 
-def as_columns(X: Any) -> Any:
-    """A table with words in it as float64 columns and text columns; anything else as it is."""
-    if not isinstance(X, pd.DataFrame) or all(_is_number(X[c]) for c in X.columns):
-        return X
-    out = {}
-    for name in X.columns:
-        column = X[name]
-        if _is_number(column):
-            out[name] = column.astype("float64")
-        else:
-            words = column.astype(object)
-            out[name] = words.where(words.notna(), None).map(lambda v: v if v is None else str(v))
-    return pd.DataFrame(out, index=X.index)
-
-
-def _is_number(column: pd.Series) -> bool:
-    return bool(pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column))
-
-
-def _levels(columns: Any) -> dict[int, tuple[str, ...]]:
-    if not isinstance(columns, pd.DataFrame):
+def _levels(columns: np.ndarray | Columns) -> dict[int, tuple[str, ...]]:
+    """Levels that occur, sorted; the most frequent where there are too many."""
+    if not isinstance(columns, Columns):
         return {}
     out = {}
-    for f, name in enumerate(columns.columns):
-        if not _is_number(columns[name]):
-            counts = columns[name].value_counts()
-            order = sorted(counts.index, key=lambda level: (-counts[level], level))
-            out[f] = tuple(sorted(order[:_MOST_LEVELS]))
-    return out
-
-
-def _numbers(columns: Any, levels: dict[int, tuple[str, ...]]) -> np.ndarray:
-    """(n, f) float64, 0 in the place of categories."""
-    if isinstance(columns, np.ndarray):
-        return columns
-    out = np.zeros(columns.shape)
-    for f, name in enumerate(columns.columns):
-        if f not in levels:
-            if not _is_number(columns[name]):
-                msg = f"column {name!r} held numbers in training and holds words now; give the same kind of column."
-                raise DataError(msg)
-            out[:, f] = columns[name].to_numpy(dtype=np.float64)
+    for f, (codes, levels) in columns.words.items():
+        counts = np.bincount(codes[codes >= 0], minlength=len(levels))
+        there = [at for at in range(len(levels)) if counts[at]]
+        often = sorted(there, key=lambda at: (-counts[at], levels[at]))[:_MOST_LEVELS]
+        out[f] = tuple(sorted(levels[at] for at in often))
     return out

@@ -14,7 +14,7 @@ import torch
 from sklearn.utils.validation import _check_feature_names, _check_sample_weight, check_is_fitted, validate_data
 
 from whycell.errors import DataError, GroupError, UsageError
-from whycell.models.rfm.encoding import Encoding, as_columns
+from whycell.models.rfm.encoding import Columns, Encoding
 from whycell.models.rfm.learning import Trial, precision_for
 from whycell.models.rfm.planning import plan_of
 from whycell.models.rfm.problem import Problem, merged
@@ -134,10 +134,10 @@ class FeatureMachine:
         return tags
 
     def _checked(self, X: Any, y: Any, *, multi_output: bool) -> tuple[Any, Any]:
-        columns = as_columns(X)
-        if isinstance(columns, pd.DataFrame) and columns is not X:
-            _check_feature_names(self, columns, reset=True)
-            self.n_features_in_ = columns.shape[1]
+        columns = Columns.of(X)
+        if columns is not None:
+            _check_feature_names(self, X, reset=True)
+            self.n_features_in_ = X.shape[1]
             y = np.asarray(y)
             if len(y) != len(columns):
                 msg = f"X has {len(columns)} rows and y has {len(y)}; give one y a row."
@@ -194,15 +194,15 @@ class FeatureMachine:
 
     def _answers(self, X: Any) -> np.ndarray:
         check_is_fitted(self, "encoding_")
-        columns = as_columns(X)
+        columns: Any = Columns.of(X)
         if self.encoding_.levels:
-            if not isinstance(columns, pd.DataFrame):
+            if not isinstance(X, pd.DataFrame):
                 wanted = ", ".join(self.encoding_.features[:4])
                 msg = f"The machine was fitted on a table with words; give a table with its columns ({wanted})."
                 raise DataError(msg)
-            _check_feature_names(self, columns, reset=False)
-        else:
-            columns = validate_data(self, columns, reset=False, dtype=np.float64, ensure_all_finite="allow-nan")
+            _check_feature_names(self, X, reset=False)
+        if columns is None or not self.encoding_.levels:
+            columns = validate_data(self, X, reset=False, dtype=np.float64, ensure_all_finite="allow-nan")
         return self._model.answer(self.encoding_.transform(columns))
 
     def _device(self) -> torch.device:

@@ -27,7 +27,9 @@ __all__ = [
 
 _SAMPLE = 128
 _TINY = 1e-30
-_BYTES = 64 * 2**20
+_BYTES = 8 * 2**20
+#: Of two rows whose squared distance is below this share of their squares, and of all pairs, the share that is few.
+_NEAR, _FEW_NEAR = 1e-2, 2e-3
 
 
 @dataclass(frozen=True)
@@ -81,27 +83,51 @@ def distances_among(z: torch.Tensor, *, norm: float, flags: torch.Tensor | None 
     return _minkowski(z, norm)
 
 
-def distances_between(x: torch.Tensor, z: torch.Tensor, *, norm: float) -> torch.Tensor:
-    """(n, m) distances of rows to centres."""
+def distances_between(
+    x: torch.Tensor, z: torch.Tensor, *, norm: float, flags: torch.Tensor | None = None
+) -> torch.Tensor:
+    """(n, m) distances of rows to centres.
+
+    Parameters
+    ----------
+    x, z
+        (n, r) and (m, r)
+    norm
+        p.
+    flags
+        (r,) columns of z with two values.
+    """
+    if norm == 1 and flags is not None:
+        flags = flags & _within(x, z)
+        if bool(flags.any()):
+            root = (z[:, flags].amax(0) - z[:, flags].amin(0)).clamp_min(_TINY).sqrt()
+            two = _squares_between(x[:, flags] / root, z[:, flags] / root)
+            return two if bool(flags.all()) else two + torch.cdist(x[:, ~flags], z[:, ~flags], p=1.0)
     if norm != 2:
         return torch.cdist(x, z, p=norm)
+    return _squares_between(x, z).sqrt_()
+
+
+def _within(x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+    """(r,) whether a column of x holds only the least and the largest value of that of z."""
+    return ((x == z.amin(0)) | (x == z.amax(0))).all(0)
+
+
+def _squares_between(x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
     origin = z.mean(0)
     x, z = x - origin, z - origin
     square_x, square_z = x.square().sum(1)[:, None], z.square().sum(1)
     out = torch.addmm(square_z, x, z.T, beta=1, alpha=-2).add_(square_x)
     noise = 32 * torch.finfo(x.dtype).eps
-    out.masked_fill_(out <= noise * (square_x + square_z), 0)
-    return out.sqrt_()
+    return out.masked_fill_(out <= noise * (square_x + square_z), 0)
 
 
 def kernel_of(distances: torch.Tensor, *, bandwidth: float, exponent: float) -> torch.Tensor:
     """exp(-(d / L)^q), in memory of its own."""
+    if exponent == 1:
+        return (distances * (-1 / bandwidth)).exp_()
     scaled = distances * (1 / bandwidth)
-    if exponent == 2:
-        scaled.square_()
-    elif exponent != 1:
-        scaled.pow_(exponent)
-    return scaled.neg_().exp_()
+    return (scaled.square_() if exponent == 2 else scaled.pow_(exponent)).neg_().exp_()
 
 
 def typical_distance(distances: torch.Tensor) -> float:
@@ -205,18 +231,32 @@ def _slopes(distances: torch.Tensor, kernel: torch.Tensor, *, shape: Shape, band
     power = shape.exponent - shape.norm
     rate = -shape.exponent / bandwidth**shape.exponent
     if power == 0:
-        out = kernel * rate
-    elif power == -1:
-        out = (kernel * rate) / distances
-    else:
-        out = (kernel * rate) * distances.pow(power)
-    return out.masked_fill_(distances <= 1e-10, 0)
+        return (kernel * rate).masked_fill_(distances <= 0, 0) if shape.norm != 2 else kernel * rate
+    out = kernel / distances if power == -1 else kernel * distances.pow(power)
+    return out.mul_(rate).nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _squares_among(z: torch.Tensor) -> torch.Tensor:
-    # In float64, block by block: the root of a small difference of large squares would not be a distance any more, and
-    # a kernel of such is not positive definite.
-    wide = (z - z.mean(0)).double()
+    z = z - z.mean(0)
+    squares = z.square().sum(1)
+    out = torch.addmm(squares, z, z.T, beta=1, alpha=-2).add_(squares[:, None])
+    # The root of a small difference of large squares is no distance, and a kernel of such not positive definite:
+    # rows that are near one another are measured by their differences, or where they are many, all in float64.
+    single = z.dtype == torch.float32
+    near = out <= (_NEAR if single else 32 * torch.finfo(z.dtype).eps) * (squares[:, None] + squares)
+    if not single:
+        return out.masked_fill_(near, 0).fill_diagonal_(0)
+    count = int(torch.count_nonzero(near)) - len(z)
+    if count > _FEW_NEAR * near.numel():
+        return _squares_in_double(z)
+    if count:
+        rows, columns = torch.nonzero(near, as_tuple=True)
+        out[rows, columns] = (z[rows] - z[columns]).square().sum(1)
+    return out.fill_diagonal_(0)
+
+
+def _squares_in_double(z: torch.Tensor) -> torch.Tensor:
+    wide = z.double()
     squares = wide.square().sum(1)
     out = torch.empty((len(z), len(z)), dtype=z.dtype, device=z.device)
     noise = 32 * torch.finfo(torch.float64).eps
@@ -224,8 +264,7 @@ def _squares_among(z: torch.Tensor) -> torch.Tensor:
     for start in range(0, len(z), rows):
         at = slice(start, start + rows)
         block = torch.addmm(squares, wide[at], wide.T, beta=1, alpha=-2).add_(squares[at, None])
-        block.masked_fill_(block <= noise * (squares[at, None] + squares), 0)
-        out[at] = block
+        out[at] = block.masked_fill_(block <= noise * (squares[at, None] + squares), 0)
     return out.fill_diagonal_(0)
 
 

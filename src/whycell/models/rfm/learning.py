@@ -25,7 +25,7 @@ _MARGIN = 0.05
 #: A chain ends where a step gains less than this share of the first loss.
 _GAIN = 0.01
 #: Rows on which kernels, bandwidths and ridges are compared, and rows of a half.
-_CHOICE_ROWS, _HALF_ROWS, _HALF_ROWS_SLOW = 400, 1000, 200
+_CHOICE_ROWS, _HALF_ROWS, _HALF_ROWS_SLOW = 300, 700, 200
 #: With more rows than this in a half, one direction is enough to judge by.
 _BOTH_WAYS = 300
 #: Up to this many rows float64 costs little.
@@ -37,6 +37,8 @@ _BLIND = (1.0, 1e-3)
 #: A loss above this is no better than the mean; of classes it is lower, and the bar is never met.
 _CHANCE = 0.9
 _FEWEST = 8
+#: A chain is left out where what is kept is already better than its start by more than this factor.
+_BEATEN = 0.7
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def learn(problem: Problem, plan: Plan) -> Learned:
     kept = _Kept(Chain(shape), 0, starts[shape].loss, None)
     bar = kept.loss * (1 - _MARGIN)
     for chain in plan.chains:
-        if chain.kind != "none" and plan.iterations:
+        if chain.kind != "none" and plan.iterations and kept.loss > _BEATEN * starts[chain.shape].loss:
             found = search.judged(chain, starts[chain.shape])
             if found.loss < min(bar, kept.loss):
                 kept = found
@@ -157,7 +159,7 @@ class _Search:
         ways = [(first, second), (second, first)] if small else [(first, second)]
         relative, ridge = _setting(start)
         told = {"exponent": chain.shape.exponent, "bandwidths": (relative,)}
-        told["ridges"] = self.plan.ridges if small else tuple(dict.fromkeys((ridge, min(10 * ridge, 1.0))))
+        told["ridges"] = self.plan.ridges if small else (ridge,)
         spaces = [Space(None, self.problem.flags) for _ in ways]
         before = sum(
             fit_best(judge, Seen.of(judge, space, norm=chain.shape.norm), **told).loss

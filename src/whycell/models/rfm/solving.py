@@ -77,9 +77,7 @@ def solve(
     -------
     ``None`` where the kernel and this ridge are not positive definite in the precision at hand.
     """
-    shifted = kernel.clone()
-    shifted.diagonal().add_(ridge / weights)
-    inverse = _inverse_factor(shifted)
+    inverse = _inverse_factor(_factor(kernel, ridge / weights))
     if inverse is None:
         return None
     ones = inverse.T @ inverse.sum(1, keepdim=True)
@@ -110,10 +108,8 @@ def solve_only(kernel: torch.Tensor, targets: torch.Tensor, *, ridge: float, wei
     """
     right = torch.cat([torch.ones_like(targets[:, :1]), targets], 1)
     for at in (ridge, 10 * ridge, 100 * ridge):
-        shifted = kernel.clone()
-        shifted.diagonal().add_(at / weights)
-        factor, failed = torch.linalg.cholesky_ex(shifted)
-        if not int(failed):
+        factor = _factor(kernel, at / weights)
+        if factor is not None:
             both = torch.cholesky_solve(right, factor)
             intercept = both[:, 1:].sum(0) / both[:, 0].sum()
             coefficients = both[:, 1:] - both[:, :1] * intercept
@@ -198,16 +194,24 @@ def _spectral(
     return out
 
 
-def _inverse_factor(matrix: torch.Tensor) -> torch.Tensor | None:
-    """L^-1 of a matrix LL', lower triangular; the matrix is overwritten."""
-    factor, failed = torch.linalg.cholesky_ex(matrix)
-    if int(failed):
+def _factor(kernel: torch.Tensor, noise: torch.Tensor) -> torch.Tensor | None:
+    """Lower L with LL' the kernel and its noise; the kernel is given its diagonal back, which saves a copy of it."""
+    before = kernel.diagonal().clone()
+    kernel.diagonal().add_(noise)
+    factor, failed = torch.linalg.cholesky_ex(kernel)
+    kernel.diagonal().copy_(before)
+    return None if int(failed) else factor
+
+
+def _inverse_factor(factor: torch.Tensor | None) -> torch.Tensor | None:
+    """L^-1 of a lower triangle, which is overwritten."""
+    if factor is None:
         return None
     if factor.device.type != "cpu":
         identity = torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
         return torch.linalg.solve_triangular(factor, identity, upper=False)
-    # LAPACK inverts a triangle in a third of the multiplications that solving for the identity takes. A row-wise
-    # lower triangle is to LAPACK, which reads columns, an upper one.
+    # LAPACK inverts a triangle in a third of the multiplications that solving for the identity takes. Factors come
+    # column by column, as it reads them.
     invert = lapack.strtri if factor.dtype == torch.float32 else lapack.dtrtri
-    inverse, failed = invert(factor.numpy().T, lower=0, overwrite_c=1)
-    return None if failed else torch.from_numpy(np.ascontiguousarray(inverse.T))
+    inverse, failed = invert(np.asfortranarray(factor.numpy()), lower=1, overwrite_c=1)
+    return None if failed else torch.from_numpy(inverse)
