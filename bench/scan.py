@@ -30,6 +30,7 @@ from _harness import report
 from whycell.corpus.parts import start_catalog
 from whycell.corpus.scan import scan_into
 
+KILLS = 20
 CELLS = (2_500, 5_000, 7_500, 10_000, 12_500, 15_000, 20_000, 30_000, 60_000, 100_000)
 FILES, EXTRAPOLATED, WORKERS, AT_ONCE = 200, 1_500, 2, 16
 REPEATS = 5
@@ -39,6 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--cells", type=int, default=100_000, help="of the one file")
     parser.add_argument("--files", type=int, default=FILES)
+    parser.add_argument("--kills", type=int, default=KILLS)
     asked = parser.parse_args()
     path = far_file(n_cells=asked.cells)
     silent = _without_totals(path)
@@ -50,6 +52,7 @@ def main() -> None:
         results["one file, totals sampled"] = _one(f"{address}/{silent.name}")
     results["many files"] = _many([far_file(n_cells=n) for n in sizes], asked.files)
     many = results["many files"]
+    results["killed at random"] = _killed(far_file(n_cells=sizes[0]), asked.kills)
     holds = report(
         "scan",
         results,
@@ -60,6 +63,7 @@ def main() -> None:
             "one file, totals sampled, MB": (results["one file, totals sampled"]["mb"], "<=", 6.0),
             "median of the sampled totals, relative error": (_median_error(results), "<=", 0.05),
             f"{EXTRAPOLATED:,} files, extrapolated from {asked.files}, s": (many["extrapolated_s"], "<=", 180.0),
+            "bytes that differ after kills at random": (results["killed at random"]["files_that_differ"], "<=", 0.0),
         },
     )
     sys.exit(0 if holds else 1)
@@ -118,6 +122,44 @@ def _many(paths: list[Path], n: int) -> dict[str, Any]:
         "extrapolated_s": round(seconds * EXTRAPOLATED / n, 1),
         **told,
     }
+
+
+def _killed(path: Path, kills: int) -> dict[str, Any]:
+    """A scan killed with -9 at random moments, again and again, and an undisturbed one: what differs of them."""
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory(dir=path.parent) as made:
+        folder = Path(made)
+        os.chmod(folder, 0o755)
+        names = [f"file-{i:04d}.h5ad" for i in range(6 * max(kills, 1))]
+        for name in names:
+            os.link(path, folder / name)
+        with far_server(folder) as (address, _):
+            listed = folder / "list.txt"
+            listed.write_text("".join(f"{address}/{name}\n" for name in names), encoding="utf-8")
+            whycell = Path(sys.executable).with_name("whycell")
+
+            def command(catalog: Path) -> list[str]:
+                return [str(whycell), "corpus", "scan", str(listed), "-o", str(catalog), "-q", "--at-once", "4"]
+
+            subprocess.run(command(folder / "whole"), check=True, stdout=subprocess.DEVNULL)
+            done = []
+            for _ in range(kills):
+                before = len(list((folder / "killed").glob("files/*.parquet")))
+                process = subprocess.Popen(command(folder / "killed"), stdout=subprocess.DEVNULL)
+                while process.poll() is None and len(list((folder / "killed").glob("files/*.parquet"))) == before:
+                    time.sleep(0.005)
+                time.sleep(rng.uniform(0, 0.3))
+                process.kill()
+                process.wait()
+                done.append(len(list((folder / "killed").glob("files/*.parquet"))))
+            subprocess.run(command(folder / "killed"), check=True, stdout=subprocess.DEVNULL)
+        whole, killed = (_contents(folder / name) for name in ("whole", "killed"))
+    differ = [name for name in whole.keys() | killed.keys() if whole.get(name) != killed.get(name)]
+    return {"kills": kills, "files": len(names), "done_at_each_kill": done, "files_that_differ": len(differ)}
+
+
+def _contents(catalog: Path) -> dict[str, bytes]:
+    return {str(each.relative_to(catalog)): each.read_bytes() for each in catalog.rglob("*") if each.is_file()}
 
 
 def _told(catalog: Path) -> dict[str, Any]:

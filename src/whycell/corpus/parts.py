@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,18 @@ import pyarrow.parquet as pq
 from whycell.data.whole import written_whole
 from whycell.errors import FormatError, OutputError
 
-__all__ = ["ABOUT", "PARTS", "SCHEMAS", "VERSION", "check_catalog", "file_row", "key_of", "start_catalog", "write_part"]
+__all__ = [
+    "ABOUT",
+    "PARTS",
+    "SCHEMAS",
+    "VERSION",
+    "check_catalog",
+    "file_row",
+    "key_of",
+    "start_catalog",
+    "tidy",
+    "write_part",
+]
 
 VERSION = 1
 ABOUT = "catalog.json"
@@ -185,6 +196,22 @@ def file_row(catalog: Path, key: str) -> dict[str, Any] | None:
         return None
     rows: list[dict[str, Any]] = pq.ParquetFile(path).read().to_pylist()
     return rows[0]
+
+
+def tidy(catalog: Path, keys: Collection[str]) -> None:
+    """Take away what a killed run had begun to write of files that are done by now.
+
+    Parameters
+    ----------
+    catalog
+        The folder.
+    keys
+        Of the files; nobody may be writing them.
+    """
+    for part in PARTS:
+        for path in (catalog / part).glob(".*"):
+            if path.name[1:].partition(".")[0] in keys:
+                path.unlink(missing_ok=True)
 
 
 def _repeated(key: str, n: int, kind: pa.DataType) -> Any:

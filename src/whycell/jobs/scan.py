@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from whycell.compute import Engine, Talk
-from whycell.corpus.parts import key_of, start_catalog, write_part
+from whycell.corpus.parts import key_of, start_catalog, tidy, write_part
 from whycell.corpus.scan import died_with, scan_into
 from whycell.data.remote import list_addresses
 
@@ -70,6 +70,7 @@ def scan(
                 told["unreadable"] += 1
                 told["reasons"][outcome.item] = row["reason"]
             step.advance()
+    tidy(catalog, {key_of(address) for address in mine})
     for address, reason in told["reasons"].items():
         talk.warn(reason if address in reason else f"{address}: {reason}")
     return told
