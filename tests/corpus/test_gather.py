@@ -31,9 +31,11 @@ from whycell.corpus.gather import gather
 from whycell.corpus.store import fragment_names, has_fragment, open_store, read_fragment
 from whycell.data.layouts import read_layout
 from whycell.data.remote import Patience
-from whycell.errors import FormatError
+from whycell.encode.gene_vectors import write_gene_vectors
+from whycell.errors import FormatError, UsageError
 from whycell.jobs.gather import gather_corpus
 from whycell.jobs.scan import scan
+from whycell.models.corpus_encoder import load_corpus_encoder
 
 QUICK = Patience(tries=6, first=0.01, longest=0.05, timeout=2.0)
 PIECE = 12_000  # stored bytes: many small pieces of small files
@@ -192,8 +194,6 @@ def _kept(work: Path, pieces: list[Any]) -> list[Any]:
     """The pieces whose fragment is there already."""
     if not (work / "encoder" / "encoder.json").exists():
         return []
-    from whycell.models.corpus_encoder import load_corpus_encoder
-
     digest = load_corpus_encoder(work / "encoder").digest
     return [piece for piece in pieces if has_fragment(work, piece.name(digest))]
 
@@ -238,6 +238,36 @@ def test_a_file_that_fails_is_listed_and_the_others_are_kept(study: Path, tmp_pa
     assert again.resumed > 0
     assert open_store(out).about["n"] == 480
     assert kept == (files / "1.h5ad").read_bytes()
+
+
+def test_vectors_of_text_are_what_cells_are_made_of(study: Path, tmp_path: Path) -> None:
+    scan(study, tmp_path / "catalog")
+    plan = plan_of(tmp_path / "catalog", tmp_path / "plan.parquet", every=3)
+    names = [f"ENSG{g:011d}" for g in range(0, 150, 2)]
+    vectors = np.random.default_rng(0).normal(size=(75, 60)).astype(np.float32)
+    write_gene_vectors(
+        tmp_path / "genes.parquet",
+        gene_ids=names,
+        ensembl_ids=[[name] for name in names],
+        facets=["all"] * 75,
+        vectors=vectors,
+        about={"encoder": "made"},
+    )
+    out = tmp_path / "corpus"
+    with pytest.raises(UsageError, match="genept-w without --gene-vectors"):
+        gather_corpus(plan, out, representation="genept-w")
+    done = gather_corpus(plan, out, representation="genept-w", gene_vectors=tmp_path / "genes.parquet")
+    store = open_store(out)
+    assert store.about["representation"] == "genept-w"
+    assert store.about["n"] == done.n_cells == read_plan(plan).n_cells
+    encoder = load_corpus_encoder(out / "encoder")
+    assert set(encoder.genes) <= set(names)  # a gene without a text adds nothing
+    cells = pd.concat([store.cells(block) for block in range(store.n_blocks)], ignore_index=True)
+    for address, of in cells.groupby(cells["address"].astype(str)):
+        whole = ad.read_h5ad(address)
+        genes = pd.DataFrame({"gene_id": whole.var_names, "symbol": ""})
+        true = encoder.encode(whole.X, genes)[of["row"]]
+        assert np.allclose(store.vectors[of.index], true, atol=2e-3 * np.abs(true).max())
 
 
 @given(

@@ -18,8 +18,10 @@ def gather(
         str, typer.Option("--representation", metavar="NAME", help="expression or genept-w.")
     ] = "expression",
     gene_vectors: Annotated[
-        Path | None,
-        typer.Option("--gene-vectors", metavar="FOLDER", help="For genept-w: what whycell genes embed wrote."),
+        str | None,
+        typer.Option(
+            "--gene-vectors", metavar="PARQUET", help="For genept-w: what genes embed wrote, a file or its address."
+        ),
     ] = None,
     catalog: Annotated[
         Path | None,
@@ -43,7 +45,7 @@ def gather(
     \b
     Example:
       whycell corpus gather plan.parquet --representation expression -o corpus/
-      whycell corpus gather plan.parquet --representation genept-w --gene-vectors vectors/ -o corpus/
+      whycell corpus gather plan.parquet --representation genept-w --gene-vectors vectors.parquet -o corpus/
 
     From Python: whycell.jobs.gather.gather_corpus("plan.parquet", "corpus/").
     """

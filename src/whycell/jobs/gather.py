@@ -15,6 +15,7 @@ from whycell.corpus.gather import REQUESTS, Gathered, gather, gathered_rows
 from whycell.corpus.sampling import choose_pieces, sample_of
 from whycell.corpus.shuffle import shuffle
 from whycell.corpus.store import ENCODER, is_store, open_store
+from whycell.data.fetch import local_copy
 from whycell.data.whole import check_free, write_whole
 from whycell.errors import DataError, UsageError
 
@@ -28,7 +29,7 @@ def gather_corpus(
     output: Path,
     *,
     representation: str = "expression",
-    gene_vectors: Path | None = None,
+    gene_vectors: str | Path | None = None,
     catalog: Path | None = None,
     requests: int = REQUESTS,
     memory: int = 1 << 30,
@@ -53,7 +54,7 @@ def gather_corpus(
         ``"expression"``: principal directions, fitted on a sample of the plan; ``"genept-w"``: the text vectors of
         genes.
     gene_vectors
-        For ``"genept-w"``: what ``whycell genes embed`` wrote.
+        For ``"genept-w"``: what ``whycell genes embed`` wrote, a file or its address.
     catalog
         Folder of the catalogue; ``None`` is the one the plan names.
     requests
@@ -86,9 +87,10 @@ def gather_corpus(
         msg = f"got --representation {representation} {got} --gene-vectors; they go with genept-w, and only with it."
         raise UsageError(msg)
     output = Path(output)
+    vectors = None if gene_vectors is None else local_copy(gene_vectors)
     chosen = read_plan(plan)
     work = output.with_name(f".{output.name}.gathering")
-    asked = _asked(chosen, representation=representation, gene_vectors=gene_vectors, piece_bytes=piece_bytes, seed=seed)
+    asked = _asked(chosen, representation=representation, gene_vectors=vectors, piece_bytes=piece_bytes, seed=seed)
     if not force and _was_finished(work, asked, output):
         _clear(work, output)
         return Gathered(n_cells=open_store(output, verify=False).about["n"])
@@ -96,7 +98,7 @@ def gather_corpus(
     where = _catalog(chosen, catalog, Path(plan))
     pieces = pieces_of(chosen, piece_bytes=piece_bytes)
     _begin(work, asked, talk)
-    encoder, sampled = _encoder(work, pieces, where, talk, representation, gene_vectors, requests=requests, seed=seed)
+    encoder, sampled = _encoder(work, pieces, where, talk, representation, vectors, requests=requests, seed=seed)
     done = gather(
         pieces,
         work,
