@@ -65,6 +65,8 @@ def annotate(
         The most likely trained class, however unsure.
     ``obs[K_runner_up]``, ``obs[K_novelty]``, ``obs[K_flag]``
         The second best class, the novelty score, and words of ``whycell._keys.FLAGS`` joined by ``;``.
+    ``obs[K_disagreement]``
+        Only from a model of several views: how far they lie apart, 0 to 1.
     ``uns[K]``
         Where it came from.
 

@@ -67,7 +67,8 @@ class Annotation:
     ----------
     calls
         One row a cell, index = cell names; columns ``call, call_term_id, confidence, leaf, leaf_term_id,
-        leaf_confidence, runner_up, novelty, flag`` and, where asked, ``cluster, cluster_call, cluster_confidence``.
+        leaf_confidence, runner_up, novelty, flag``; ``disagreement`` of a model that pools views; and, where asked,
+        ``cluster, cluster_call, cluster_confidence``.
         ``call`` is ``"unknown"`` and ``call_term_id`` empty where the evidence supports no term.
     donors
         Donor of each cell, or ``None``.
