@@ -251,7 +251,8 @@ def _of_genes(answerer: Answerer) -> tuple[np.ndarray, list[Mapping[str, np.ndar
     learned = [answerer.learned, *(view.learned for view in pool.views)]
     used = [(one, w) for one, w in zip(learned, pool.weights, strict=True) if w > 0]
     n_heads, width = sum(len(one.heads) for one, _ in used), sum(one.encoder.directions.shape[1] for one, _ in used)
-    heads, start = [], 0
+    heads: list[Mapping[str, np.ndarray]] = []
+    start = 0
     for one, weight in used:
         own = slice(start, start + one.encoder.directions.shape[1])
         for head in one.heads:
