@@ -21,7 +21,7 @@ import pandas as pd
 
 from _harness import report
 from peers.blood import find_cells
-from whycell.data.pair_negatives import matched_negatives
+from whycell.data.pair_negatives import with_matched_negatives
 from whycell.data.pair_splits import SETTINGS, split_pairs
 from whycell.data.pairs import PairTable, pair_keys, read_pairs
 from whycell.encode.gene_vectors import read_gene_vectors
@@ -59,20 +59,9 @@ def load(vector_file: str | None) -> tuple[PairTable, GeneFeatures]:
     return table, gene_features(genes, texts=texts, network=network_of(genes, edges.first, edges.second))
 
 
-def matched(of: GeneFeatures, table: PairTable) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Codes of both genes, labels and keys, with negatives of the positives' degrees."""
-    true = table.label == 1
-    a, b = of.codes(table.first[true]), of.codes(table.second[true])
-    no_a, no_b = matched_negatives(a, b, n_genes=len(of.genes))
-    first, second = np.concatenate([a, no_a]), np.concatenate([b, no_b])
-    label = np.repeat([1.0, 0.0], [len(a), len(no_a)])
-    return first, second, label, pair_keys(of.genes[first], of.genes[second])
-
-
-def scored(
-    of: GeneFeatures, pairs: tuple[np.ndarray, np.ndarray], label: np.ndarray, keys: np.ndarray
-) -> dict[str, Any]:
+def scored(of: GeneFeatures, pairs: tuple[np.ndarray, np.ndarray], label: np.ndarray) -> dict[str, Any]:
     """Every model in every round: means, intervals, gaps and CPU seconds."""
+    keys = pair_keys(of.genes[pairs[0]], of.genes[pairs[1]])
     split = split_pairs(*pairs, keys=keys, folds=5, seed=0)
     spent: dict[str, float] = {}
     clock = [time.process_time()]
@@ -110,12 +99,10 @@ def least_gap(result: dict[str, Any], setting: str, measure: str) -> float:
 def main() -> bool:
     """Both tables; a path on the command line names gene vectors made before."""
     table, of = load(sys.argv[1] if len(sys.argv) > 1 else None)
-    given = scored(
-        of, (of.codes(table.first), of.codes(table.second)), table.label, pair_keys(table.first, table.second)
-    )
+    pairs = of.codes(table.first), of.codes(table.second)
+    given = scored(of, pairs, table.label)
     print_table("negatives as given", given)
-    first, second, label, keys = matched(of, table)
-    same_degree = scored(of, (first, second), label, keys)
+    same_degree = scored(of, *with_matched_negatives(pairs, table.label, n_genes=len(of.genes)))
     print_table("negatives of the positives' degrees", same_degree)
     limits = {
         f"{setting}: {measure.upper()} above the best baseline": (least_gap(given, setting, measure), ">=", 0.0)

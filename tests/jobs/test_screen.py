@@ -130,6 +130,23 @@ def test_all_knockouts_are_screened(depmap: Path) -> None:
     assert "R² on held-out lines" in (depmap / "r.html").read_text(encoding="utf-8")
 
 
+def test_a_screen_of_noise_finds_nothing(depmap: Path) -> None:
+    frame = pd.read_csv(depmap / "effect.csv", index_col=0)
+    rng = np.random.default_rng(5)
+    frame.iloc[:, :] = rng.standard_normal(frame.shape)
+    frame.to_csv(depmap / "noise.csv")
+    result = screen_knockouts(
+        depmap / "noise.csv",
+        depmap / "o.tsv",
+        expression=depmap / "expression.csv",
+        report=depmap / "r.html",
+        nulls=5,
+        threads=1,
+    )
+    assert result.ranked.empty
+    assert "No knockout is predicted better" in (depmap / "r.html").read_text(encoding="utf-8")
+
+
 def test_a_screen_that_cannot_be_says_why(depmap: Path) -> None:
     with pytest.raises(UsageError, match="lineages are to be held out"):
         screen_knockouts(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["matched_negatives"]
+__all__ = ["matched_negatives", "with_matched_negatives"]
 
 _ROUNDS = 50
 
@@ -47,6 +47,32 @@ def matched_negatives(first: np.ndarray, second: np.ndarray, *, n_genes: int, se
         a, b = np.concatenate([a, kept[0, back]]), np.concatenate([b, kept[1, back]])
         kept = kept[:, ~back]
     return kept
+
+
+def with_matched_negatives(
+    pairs: tuple[np.ndarray, np.ndarray], label: np.ndarray, *, n_genes: int, seed: int = 0
+) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+    """The positives among ``pairs`` and, in the place of the others, negatives of :func:`matched_negatives`.
+
+    Parameters
+    ----------
+    pairs
+        Codes of both genes, (n,) each.
+    label
+        (n,) 0 or 1.
+    n_genes
+        Number of genes.
+    seed
+        Of the deal.
+
+    Returns
+    -------
+    Codes of both genes, positives first, and their labels.
+    """
+    true = label == 1
+    a, b = pairs[0][true], pairs[1][true]
+    no_a, no_b = matched_negatives(a, b, n_genes=n_genes, seed=seed)
+    return (np.concatenate([a, no_a]), np.concatenate([b, no_b])), np.repeat([1.0, 0.0], [len(a), len(no_a)])
 
 
 def _keys(a: np.ndarray, b: np.ndarray, n_genes: int) -> np.ndarray:

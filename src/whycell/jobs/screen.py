@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from whycell.compute import Talk, n_threads
-from whycell.data.pair_negatives import matched_negatives
+from whycell.data.pair_negatives import with_matched_negatives
 from whycell.data.pair_splits import PairSplit, split_pairs
 from whycell.data.pairs import PairTable, check_known, evidence_of, pair_keys, read_evidence, read_pairs
 from whycell.data.whole import check_free, written_whole
@@ -147,38 +147,36 @@ def _scored(
     threads: int,
     talk: Talk,
 ) -> tuple[dict[str, pd.DataFrame], PairSplit | None]:
-    empty = pd.DataFrame()
-    out = dict.fromkeys(("scores", "gaps", "matched_scores", "matched_gaps"), empty)
+    out = dict.fromkeys(("scores", "gaps", "matched_scores", "matched_gaps"), pd.DataFrame())
     if not folds:
         return out, None
-    pairs = of.codes(table.first), of.codes(table.second)
-    label = _labels(table)
-    split = split_pairs(*pairs, keys=pair_keys(table.first, table.second), folds=folds, seed=seed)
     models: dict[str, Callable[[], Any]] = {
         OURS: lambda: PairScreener(seed=seed, threads=n_threads(threads)),
         **{name: (lambda make=make: make(seed)) for name, make in BASELINES.items()},
     }
-    with talk.progress("scoring", total=folds * len(models) * (1 + matched)) as step:
+    pairs, label = (of.codes(table.first), of.codes(table.second)), _labels(table)
 
-        def rounds(of_pairs: tuple[np.ndarray, np.ndarray], labels: np.ndarray, how: PairSplit, w: Any) -> pd.DataFrame:
+    def rounds(
+        pairs: tuple[np.ndarray, np.ndarray], label: np.ndarray, weight: np.ndarray | None
+    ) -> tuple[pd.DataFrame, PairSplit]:
+        keys = pair_keys(of.genes[pairs[0]], of.genes[pairs[1]])
+        split = split_pairs(*pairs, keys=keys, folds=folds, seed=seed)
+        with talk.progress("scoring", total=folds * len(models)) as step:
             return score_rounds(
-                of, of_pairs, label=labels, split=how, models=models, weight=w, done=lambda r, m: step.advance()
-            )
+                of, pairs, label=label, split=split, models=models, weight=weight, done=lambda r, m: step.advance()
+            ), split
 
-        rows = rounds(pairs, label, split, weight)
-        out |= {"scores": over_rounds(rows), "gaps": gaps_to(rows, OURS)}
-        if matched:
-            true = label == 1
-            negatives = matched_negatives(pairs[0][true], pairs[1][true], n_genes=len(of.genes), seed=seed)
-            if negatives.shape[1] * 3 < true.sum():
-                talk.warn("too few pairs of the positives' degrees are left to be negatives; they are not scored")
-                return out, split
-            again = tuple(np.concatenate([pairs[k][true], negatives[k]]) for k in (0, 1))
-            labels = np.repeat([1.0, 0.0], [int(true.sum()), negatives.shape[1]])
-            w = None if weight is None else np.concatenate([weight[true], np.full(negatives.shape[1], weight.mean())])
-            how = split_pairs(*again, keys=pair_keys(of.genes[again[0]], of.genes[again[1]]), folds=folds, seed=seed)
-            rows = rounds((again[0], again[1]), labels, how, w)
-            out |= {"matched_scores": over_rounds(rows), "matched_gaps": gaps_to(rows, OURS)}
+    rows, split = rounds(pairs, label, weight)
+    out |= {"scores": over_rounds(rows), "gaps": gaps_to(rows, OURS)}
+    if matched:
+        pairs, dealt = with_matched_negatives(pairs, label, n_genes=len(of.genes), seed=seed)
+        if (dealt == 0).sum() * 3 < dealt.sum():
+            talk.warn("too few pairs of the positives' degrees are left to be negatives; they are not scored")
+            return out, split
+        if weight is not None:
+            weight = np.where(dealt == 1, np.resize(weight[label == 1], len(dealt)), weight[label == 1].mean())
+        rows, _ = rounds(pairs, dealt, weight)
+        out |= {"matched_scores": over_rounds(rows), "matched_gaps": gaps_to(rows, OURS)}
     return out, split
 
 

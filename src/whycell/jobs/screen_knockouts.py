@@ -82,30 +82,15 @@ def screen_knockouts(
         told = held_out(
             squares, lines.effects, lineage=lines.lineage, fold=fold, nulls=nulls, seed=seed, done=step.advance
         )
-    chosen = np.argsort(-told.r2, kind="stable")[:best]
-    chosen = chosen[(told.q[chosen] < 0.05) & (told.r2[chosen] > 0)]
     talk.note(
         f"{(told.q < 0.05).sum():,} of {len(told.q):,} knockouts are predicted better than shuffled ones (q < 5 %)"
     )
+    chosen = np.argsort(-told.r2, kind="stable")[:best]
+    chosen = chosen[(told.q[chosen] < 0.05) & (told.r2[chosen] > 0)]
     own, how = own_features(lines, chosen, positions=positions)
     if positions is None:
         talk.warn("no positions of genes were given: only the knocked-out gene itself is left out, not its neighbours")
-    filled = np.where(np.isfinite(lines.effects), lines.effects, np.nanmean(lines.effects, axis=0)).astype(np.float32)
-    Y = residuals(filled[:, chosen], lines.lineage, np.arange(len(filled)))
-    with talk.progress("looking for partners", total=len(chosen)) as step:
-        found = find_partners(
-            lines.features,
-            Y,
-            penalty=told.penalty[chosen],
-            own=own,
-            kind=lines.kind,
-            lineage=lines.lineage,
-            seed=seed,
-            threads=n_threads(threads),
-            done=step.advance,
-        )
-    r = correlations(lines.features, Y, own=own)
-    net = elastic_nets(lines.features, Y, correlation=r, seed=seed, threads=n_threads(threads))
+    found, r, net = _looked_into(lines, told, chosen, own, seed=seed, threads=n_threads(threads), talk=talk)
     given = [dependency, expression, *mutations, lineage, positions]
     result = KnockoutScreen(
         ranked=_ranked(lines, told, found, chosen, r, net),
@@ -139,6 +124,29 @@ def screen_knockouts(
         parameters={"hold_out": hold_out, "folds": folds, "best": best, "nulls": nulls},
     )
     return result
+
+
+def _looked_into(
+    lines: Lines, told: HeldOut, chosen: np.ndarray, own: list[np.ndarray], *, seed: int, threads: int, talk: Talk
+) -> tuple[Partners, np.ndarray, np.ndarray]:
+    """Partners of the chosen knockouts, and what correlation and an elastic net say of the same."""
+    effects = lines.effects[:, chosen]
+    filled = np.where(np.isfinite(effects), effects, np.nanmean(effects, axis=0)).astype(np.float32)
+    Y = residuals(filled, lines.lineage, np.arange(len(filled)))
+    with talk.progress("looking for partners", total=len(chosen)) as step:
+        found = find_partners(
+            lines.features,
+            Y,
+            penalty=told.penalty[chosen],
+            own=own,
+            kind=lines.kind,
+            lineage=lines.lineage,
+            seed=seed,
+            threads=threads,
+            done=step.advance,
+        )
+    r = correlations(lines.features, Y, own=own)
+    return found, r, elastic_nets(lines.features, Y, correlation=r, seed=seed, threads=threads)
 
 
 def _ranked(

@@ -184,11 +184,11 @@ def partner_p_values(value: np.ndarray, null: np.ndarray, *, kind: np.ndarray) -
     What a shuffled knockout gives a feature depends on the feature alone, and is known well from all copies of all
     knockouts: shares are divided by that mean. The quotients of one kind of feature then share one null: c m d of them.
     """
-    mean = np.maximum(null.mean(axis=(0, 1)), 1e-30)
+    mean = np.maximum(null.sum(axis=(0, 1)) / max(null.shape[0] * null.shape[1], 1), 1e-30)
     out = np.empty(value.shape)
     for code in np.unique(kind):
         own = kind == code
         pool = np.sort((null[:, :, own] / mean[own]).ravel())
-        above = len(pool) - np.searchsorted(pool, (value[:, own] / mean[own]).ravel(), side="left")
-        out[:, own] = ((1 + above) / (1 + len(pool))).reshape(value.shape[0], -1)
+        above = len(pool) - np.searchsorted(pool, value[:, own] / mean[own], side="left")
+        out[:, own] = (1 + above) / (1 + len(pool))
     return out
