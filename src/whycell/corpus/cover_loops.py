@@ -10,14 +10,24 @@ limited to one. ``short[u]`` is what a demand still lacks, below zero where ther
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
+from typing import Any
 
 import numba
 import numpy as np
 
-__all__ = ["greedy", "prune", "rebuild"]
+__all__ = ["compiled", "greedy", "prune", "rebuild"]
 
 
-@numba.njit(cache=True)
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compiled, and kept beside the source where that can be written."""
+    try:
+        return numba.njit(cache=True)(function)
+    except RuntimeError:  # no place to keep it
+        return numba.njit(function)
+
+
+@compiled
 def _take(i, sign, indptr, rows, amounts, owner, most, have, short):
     """Add (+1) or remove (-1) an offer: what rows have and demands lack."""
     for p in range(indptr[i], indptr[i + 1]):
@@ -29,7 +39,7 @@ def _take(i, sign, indptr, rows, amounts, owner, most, have, short):
         short[owner[r]] -= min(have[r], most[r]) - before
 
 
-@numba.njit(cache=True)
+@compiled
 def _gains(i, indptr, rows, amounts, owner, most, have, short, weights, prices):
     """Weighted and priced worth of adding an offer, as things stand."""
     weighted = 0.0
@@ -45,7 +55,7 @@ def _gains(i, indptr, rows, amounts, owner, most, have, short, weights, prices):
     return weighted, priced
 
 
-@numba.njit(cache=True)
+@compiled
 def _loss(i, indptr, rows, amounts, owner, most, have, short, prices):
     """Price of what demands would lack were an offer removed; the state is as before afterwards."""
     lost = 0.0
@@ -65,7 +75,7 @@ def _loss(i, indptr, rows, amounts, owner, most, have, short, prices):
     return lost
 
 
-@numba.njit(cache=True)
+@compiled
 def greedy(
     indptr,
     rows,
@@ -120,7 +130,7 @@ def greedy(
                         heapq.heappush(heap, (-worth / cost[j], j))
 
 
-@numba.njit(cache=True)
+@compiled
 def prune(indptr, rows, amounts, owner, most, cost, file_of, opening, prices, order, taken, have, short, opened):
     """Remove, in the order given, every offer that costs more than what would be lacking without it."""
     for i in order:
@@ -132,7 +142,7 @@ def prune(indptr, rows, amounts, owner, most, cost, file_of, opening, prices, or
                 _take(i, -1, indptr, rows, amounts, owner, most, have, short)
 
 
-@numba.njit(cache=True)
+@compiled
 def rebuild(
     indptr,
     rows,
@@ -286,7 +296,7 @@ def rebuild(
                     place[i] = -1
 
 
-@numba.njit(cache=True)
+@compiled
 def _switch(i, indptr, rows, amounts, owner, most, cost, file_of, opening, prices, taken, have, short, opened):
     """Take an offer that is not taken or drop one that is; the change of the objective."""
     f = file_of[i]

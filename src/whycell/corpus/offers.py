@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numba
 import numpy as np
 import pandas as pd
 
 from whycell.corpus.catalog import Catalog
+from whycell.corpus.cover_loops import compiled
 from whycell.errors import UsageError
 
 __all__ = ["Offers", "cut", "read_runs"]
@@ -160,7 +160,7 @@ def cut(runs: pd.DataFrame, files: pd.DataFrame, *, most_rows: int, most_asked: 
     )
 
 
-@numba.njit(cache=True)
+@compiled
 def _cut(file, start, stop, most, asked):
     """Pieces (run, start, stop, offer), in the order of files and rows."""
     n = 0

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numba
 import numpy as np
+
+from whycell.corpus.cover_loops import compiled
 
 __all__ = ["cap_pieces", "trim_pieces"]
 
@@ -82,7 +83,7 @@ def _level(amounts: np.ndarray, cap: int) -> np.ndarray:
     return out
 
 
-@numba.njit(cache=True)
+@compiled
 def _trim(starts, stops, offer, codes, have, need):
     """From the end of each offer, then from its start; stops at the first piece that cannot go."""
     n = len(starts)
@@ -104,7 +105,7 @@ def _trim(starts, stops, offer, codes, have, need):
         i = j
 
 
-@numba.njit(cache=True)
+@compiled
 def _spare(k, starts, stops, codes, have, need):
     """Rows of a piece that no group needs; they are taken off what the groups have."""
     spare = stops[k] - starts[k]

@@ -206,11 +206,11 @@ def _card(
         "labels_left_out": list(kinds.left_out),
     }
     card["held_out"]["groups"] = list(encoder.held_out.groups)
-    card["representation"] = {"name": encoder.representation, **encoder_card(encoder)}
+    card["representation"] = {"name": encoder.representation, **_encoder_card(encoder)}
     return card
 
 
-def encoder_card(encoder: Any) -> dict[str, Any]:
+def _encoder_card(encoder: Any) -> dict[str, Any]:
     """What a card says of the encoder."""
     keys = ("gene_vectors", "n_dimensions", "sampled_cells")
     return {key: encoder.about[key] for key in keys} | {"encoder": f"sha256:{encoder.digest}"}

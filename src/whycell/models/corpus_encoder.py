@@ -128,7 +128,7 @@ class CorpusEncoder:
         """
         values = sp.csr_matrix(values, dtype=np.float32)
         if id(genes) not in self._met:
-            columns = align_genes(gene_ids(genes), self.genes)
+            columns = align_genes(_gene_ids(genes), self.genes)
             if not (columns >= 0).any():
                 msg = (
                     f"None of the encoder's {len(self.genes)} genes is among {len(genes)}, such as "
@@ -293,7 +293,7 @@ def load_corpus_encoder(folder: Path) -> CorpusEncoder:
     )
 
 
-def gene_ids(genes: pd.DataFrame) -> np.ndarray:
+def _gene_ids(genes: pd.DataFrame) -> np.ndarray:
     """(n,) stable Ensembl id of each gene: its id, and where it has none that is known, that of its symbol."""
     found = resolve_genes(genes["gene_id"].astype(str))
     if "symbol" in genes:
@@ -326,7 +326,7 @@ def _checked(counts: sp.csr_matrix, genes: pd.DataFrame, cells: pd.DataFrame) ->
         msg = "The sample of the corpus holds zeros only; an expression matrix is needed."
         raise ExpressionError(msg)
     values.sort_indices()
-    return values, gene_ids(genes)
+    return values, _gene_ids(genes)
 
 
 def _measured(

@@ -20,7 +20,7 @@ from whycell.models.laboratories import Laboratories
 from whycell.models.projection import balance, learn_encoder
 from whycell.models.views import chimeras, draw_gaps, gene_modules, views
 
-__all__ = ["Cells", "Learned", "Lesson", "Recipe", "learn"]
+__all__ = ["Cells", "Learned", "Lesson", "Recipe", "learn", "novelty_lesson"]
 
 _MOST_FOR_NOVELTY = 8_000
 _KNOWN = 2_000
@@ -238,7 +238,7 @@ def learn(
             laboratories=laboratories,
             rng=rngs[i],
         )
-        return seen, _novelty_lesson(group, encoder, rngs[i]) if i in wanting else None
+        return seen, novelty_lesson(group, encoder, rngs[i]) if i in wanting else None
 
     # Two studies are unlike; the folds of donors are alike, and one tells what the evidence of known cells looks like.
     wanting = list(range(len(rngs)))[: (3 if folds.unit == "study" else 2) if recipe.doubts else 0]
@@ -329,7 +329,7 @@ def _narrow(encoder: Encoder, width: int) -> Encoder:
     return Encoder(encoder.mean, encoder.share, np.ascontiguousarray(encoder.directions[:, :width]), encoder.target)
 
 
-def _novelty_lesson(cells: Cells, encoder: Encoder, rng: np.random.Generator) -> Lesson:
+def novelty_lesson(cells: Cells, encoder: Encoder, rng: np.random.Generator) -> Lesson:
     """Real cells against chimeras, as they are and through gaps."""
     n_cells = cells.values.shape[0]
     some = cells.rows(np.sort(rng.permutation(n_cells)[:_MOST_FOR_NOVELTY])) if n_cells > _MOST_FOR_NOVELTY else cells

@@ -23,12 +23,12 @@ from whycell.models.fit import train_heads
 from whycell.models.forward import ensemble_logits
 from whycell.models.home import Homes
 from whycell.models.laboratories import Laboratories
-from whycell.models.lessons import Cells, Learned, _novelty_lesson
+from whycell.models.lessons import Cells, Learned, novelty_lesson
 from whycell.models.projection import balance
 from whycell.models.streamed import Gapped
 from whycell.models.streamed_kinds import Kinds
 from whycell.models.tested import HeldOut, calibrate, novelty_model, predict_held_out
-from whycell.models.typer import _on_branch
+from whycell.models.typer import branches
 from whycell.models.views import views
 
 __all__ = ["Sampled", "answerer_of", "gapped_of", "sampled"]
@@ -182,7 +182,7 @@ def answerer_of(
             folds,
             {0: learned},
             below=kinds.space.below,
-            on_branch=_on_branch(
+            on_branch=branches(
                 used["label"].to_numpy(dtype=object), kinds.ids, used["kind"].to_numpy(), kinds.space, ontology
             ),
             information=kinds.space.information,
@@ -223,7 +223,7 @@ def _learned(
     )
     some = np.sort(rng.permutation(len(x))[:_KNOWN])
     doubter = train_heads(
-        [_novelty_lesson(cells, encoder.encoder, rng)],
+        [novelty_lesson(cells, encoder.encoder, rng)],
         n_hidden=128,
         dropout=0.3,
         weight_decay=1e-2,

@@ -33,7 +33,7 @@ from whycell.models.projection import choose_genes
 from whycell.models.representations import Lookout, Sources, most_held_out, pool_of
 from whycell.models.tested import calibrate, novelty_model, predict_held_out
 
-__all__ = ["CellTyper"]
+__all__ = ["CellTyper", "branches"]
 
 
 class CellTyper(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -258,7 +258,7 @@ class CellTyper(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             pool, held, weighed = pool_of(
                 sources, lookouts, held=held, cells=cells, folds=folds, models=without, below=space.below
             )
-        on_branch = _on_branch(labels, ids, cells.kind, space, ontology)
+        on_branch = branches(labels, ids, cells.kind, space, ontology)
         calibration, held_p = calibrate(
             held,
             cells,
@@ -435,10 +435,20 @@ def _device(device: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _on_branch(
+def branches(
     labels: np.ndarray, ids: Mapping[str, str], kind: np.ndarray, space: LeafSpace, ontology: Ontology
 ) -> np.ndarray:
-    """(n_kinds, n_nodes) whether a call of the node is above, at or below what the labels of this kind say."""
+    """(n_kinds, n_nodes) whether a call of the node is above, at or below what the labels of this kind say.
+
+    Parameters
+    ----------
+    labels, ids
+        (n,) labels, and the Cell Ontology id of each.
+    kind
+        (n,) int, the meaning of each label.
+    space
+        The leaves and nodes.
+    """
     out = np.zeros((int(kind.max()) + 1, len(space.nodes)), dtype=bool)
     firsts = pd.DataFrame({"kind": kind, "label": labels}).drop_duplicates("kind")
     for k, label in zip(firsts["kind"], firsts["label"], strict=True):
