@@ -199,6 +199,9 @@ def test_estimators_are_asked_what_they_answer() -> None:
     stairs = agop(forest, table)
     assert "stairs" in stairs.how
     assert set(stairs.scores().argsort()[-2:]) == {0, 1}
+    # A step that none of the points tried meets: no cliff, whatever a small step across it would say.
+    rare = agop(lambda rows: 1.0 * (rows[:, 0] > 0) + 1e-3 * (rows[:, 1] > table["b"].max() - 1e-9), table)
+    assert rare.scores()[1] < 0.01
 
 
 def test_results_say_what_they_are() -> None:

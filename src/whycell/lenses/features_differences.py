@@ -23,6 +23,7 @@ __all__ = ["LADDER", "Differences", "spreads"]
 LADDER = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.5)
 _ROWS = 20_000  # asked at once
 _POINTS = 24
+_MIDDLE = 4  # the rung of a feature of which nothing is known
 
 
 def spreads(X: np.ndarray) -> np.ndarray:
@@ -116,5 +117,10 @@ class Differences:
         rung = change.argmin(axis=0) + 1
         # Stairs: between most of the points and their neighbours nothing changes, yet over a wide step it does.
         still = (found[:4] == 0).mean(axis=(0, 2))
-        stairs = (still > 0.5) & (size[-1] > 0)
+        stairs = (still > 0.5) & (size.max(axis=0) > 0)
+        # A feature that none of these points moves may have a step elsewhere, on which a small step would be a cliff.
+        silent = size.max(axis=0) == 0
+        if stairs.any():
+            stairs = stairs | silent
+        rung = np.where(silent, _MIDDLE, rung)
         return np.where(stairs, len(LADDER) - 1, rung), stairs
