@@ -244,7 +244,7 @@ class TypeFeatures:
         """Positions of the ``top`` genes of type ``t`` by score, strongest first."""
         score = self.scores()[t]
         order = np.argsort(-score, kind="stable")[: self.top]
-        return order[score[order] > 0]
+        return np.asarray(order[score[order] > 0])
 
     def frame(self, *, top: int | None = None) -> pd.DataFrame:
         """One row a type and gene: ``type, term_id, rank, gene, gene_id, score, standard_error, pull``.
