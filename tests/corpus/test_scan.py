@@ -300,3 +300,31 @@ def test_a_folder_of_something_else_is_not_made_a_catalogue(corpus, tmp_path: Pa
     (tmp_path / "mine.txt").touch()
     with pytest.raises(OutputError, match="no catalogue"):
         scan(corpus[0], tmp_path)
+
+
+def test_a_file_that_is_replaced_in_mid_scan_is_refused_and_read_the_next_time(tmp_path: Path) -> None:
+    folder = tmp_path / "files"
+    made = every_kind(folder)
+    other = (folder / "csc.h5ad").read_bytes()
+    for name in made:
+        if name != "csr.h5ad":
+            (folder / name).unlink()
+
+    def replace(number: int) -> None:
+        if number == 2:
+            (folder / "new").write_bytes(other)
+            (folder / "new").replace(folder / "csr.h5ad")
+
+    with RangeServer(folder, before=replace) as server:
+        address = f"{server.address}/csr.h5ad"
+        told = scan(address, tmp_path / "catalog")
+        assert "has changed" in told["reasons"][address]
+        told = scan(address, tmp_path / "catalog")
+    assert (told["new"], told["unreadable"], told["cells"]) == (1, 0, 60)
+
+
+def test_a_server_without_ranges_is_read_whole_where_files_are_small(corpus, catalog: Path, tmp_path: Path) -> None:
+    with RangeServer(corpus[0], ranges=False) as server:
+        scan(f"{server.address}/csr.h5ad", tmp_path / "catalog")
+    theirs = said_of(catalog, NOT_OF_THE_FILE)
+    assert said_of(tmp_path / "catalog", NOT_OF_THE_FILE) == {"csr.h5ad": theirs["csr.h5ad"]}

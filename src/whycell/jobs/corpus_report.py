@@ -86,28 +86,34 @@ def summarise(catalog: Path | str) -> CorpusSummary:
         )
 
 
-_NUMBERS = """
+_GROUPS = """
+groups as materialized (
+    select key, study, donor, cell_type, cell_type_id, coalesce(tissue_id, tissue) as tissue, is_primary, sum(n) as n
+    from runs group by all
+)
+"""
+_NUMBERS = f"""
+with {_GROUPS}, first as (select * from groups where is_primary)
 select (select count(*) from files) as files,
        (select count(*) from files where status <> 'ok') as unreadable,
-       (select coalesce(sum(n), 0)::bigint from cells) as cells,
-       (select coalesce(sum(n), 0)::bigint from runs where not is_primary) as twice,
-       (select count(distinct cell_type_id) from cells) as types,
-       (select count(*) from (select distinct study, donor from cells where donor is not null)) as donors,
-       (select count(distinct study) from cells) as studies,
-       (select count(distinct coalesce(tissue_id, tissue)) from cells) as tissues,
-       (select count(distinct gene_id) from var where gene_id <> '') as genes,
+       (select coalesce(sum(n), 0)::bigint from first) as cells,
+       (select coalesce(sum(n), 0)::bigint from groups where not is_primary) as twice,
+       (select count(distinct cell_type_id) from first) as types,
+       (select count(*) from (select distinct study, donor from first where donor is not null)) as donors,
+       (select count(distinct study) from first) as studies,
+       (select count(distinct tissue) from first) as tissues,
        (select coalesce(sum(size), 0)::bigint from files) as bytes,
        (select coalesce(sum(bytes_read), 0)::bigint from files) as bytes_read
 """
-_TYPES = """
-with named as (
+_TYPES = f"""
+with {_GROUPS}, named as (
     select id, min(name) as name from labels where "column" = 'cell_type' and id <> '' group by id
 )
 select cell_type_id, any_value(coalesce(named.name, cell_type)) as name, sum(n)::bigint as cells,
        count(distinct (study, donor)) filter (donor is not null) as donors,
        count(distinct study) as studies, count(distinct key) as files
-from cells left join named on cell_type_id = id
-where cell_type_id is not null group by cell_type_id order by cells desc, cell_type_id
+from groups left join named on cell_type_id = id
+where is_primary and cell_type_id is not null group by cell_type_id order by cells desc, cell_type_id
 """
 _RULES = """
 select "column", rule, count(distinct value) as labels, sum(n)::bigint as cells

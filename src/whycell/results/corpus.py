@@ -17,7 +17,7 @@ class CorpusSummary:
     Parameters
     ----------
     summary
-        Plain values: ``files, unreadable, cells, twice, types, donors, studies, tissues, genes, bytes, bytes_read``;
+        Plain values: ``files, unreadable, cells, twice, types, donors, studies, tissues, bytes, bytes_read``;
         ``twice`` counts the cells that their files mark as in another file too.
     files
         One row a readable file, outliers first, then the largest: ``address, name, n_cells, n_genes, matrix, values,
