@@ -45,8 +45,10 @@ def model(tmp_path: Path) -> Path:
 
 
 def test_what_is_pushed_comes_back_and_is_had_offline(hub: Any, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (model / "notes.parquet").write_bytes(b"large, and of no use to a model")
     first = to_hub(sorted(model.iterdir()), "hf://lab/blood")
-    came = local_folder("hf://lab/blood", files=("about.json",))
+    (model / "notes.parquet").unlink()
+    came = local_folder("hf://lab/blood", files=("weights.safetensors", "about.json"), optional=("none.parquet",))
     assert {p.name: p.read_bytes() for p in came.iterdir()} == {p.name: p.read_bytes() for p in model.iterdir()}
     (model / "about.json").write_text('{"kind": "newer"}')
     to_hub([model / "about.json"], "hf://lab/blood", private=True)  # the repository is there: it stays public

@@ -5,11 +5,14 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from whycell.encode.gene_vectors import write_gene_vectors
 from whycell.errors import FormatError, ModelError, UsageError
 from whycell.jobs import models
 from whycell.jobs.annotate import annotate
+from whycell.jobs.words import vectors_at
 
 _spec = importlib.util.spec_from_file_location("hub_server", Path(__file__).parents[1] / "data/hub_server.py")
 hub_server = importlib.util.module_from_spec(_spec)
@@ -69,6 +72,12 @@ def test_a_model_is_pushed_and_typed_with_from_where_it_was_pushed(
         assert "run.json" not in sent
         assert models.card("hf://lab/blood")["name"] == "seven hundred"
         from_hub = annotate(pbmc / "query.h5ad", tmp_path / "typed.h5ad", model="hf://lab/blood", threads=1)
+        vectors = np.eye(2, dtype=np.float32)
+        made = {"gene_ids": ["1", "2"], "ensembl_ids": [["E1"], ["E2"]], "facets": ["name"] * 2, "about": {}}
+        write_gene_vectors(tmp_path / "v.parquet", vectors=vectors, **made)
+        models.push(tmp_path / "v.parquet", "hf://lab/vectors", private=True)
+        assert server.private == {"lab/vectors"}
+        assert np.array_equal(vectors_at("hf://lab/vectors/v.parquet")[0].vectors, vectors)
     from_disk = annotate(pbmc / "query.h5ad", tmp_path / "again.h5ad", model=str(pbmc / "model"), threads=1)
     assert from_hub.calls.equals(from_disk.calls)
     with pytest.raises(UsageError, match="is not on the hub"):

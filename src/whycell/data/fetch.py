@@ -111,7 +111,7 @@ def local_folder(
     """
     text = str(source)
     if text.startswith("hf://"):
-        return from_hub(text, cache=_hub_cache(cache))
+        return from_hub(text, only=(*files, *optional), cache=_hub_cache(cache))
     if not is_remote(text):
         return Path(source)
     folder = _own_folder(text.rstrip("/"), cache)

@@ -53,13 +53,15 @@ class HubPlace:
         return cls(found[1], found[3] or "", found[2] or "")
 
 
-def from_hub(address: str, *, cache: Path | None = None) -> Path:
+def from_hub(address: str, *, only: Sequence[str] = (), cache: Path | None = None) -> Path:
     """The file or, for a whole repository, the folder on disk; what has come already is had offline too.
 
     Parameters
     ----------
     address
         ``hf://owner/name``, or a file in it.
+    only
+        Of a whole repository the files that are wanted; all where empty.
     cache
         Where it is kept; ``None`` is the client's own cache.
 
@@ -85,7 +87,7 @@ def from_hub(address: str, *, cache: Path | None = None) -> Path:
         if place.inside:
             path = Path(hub.hf_hub_download(place.repository, place.inside, **given))
         else:
-            path = Path(hub.snapshot_download(place.repository, **given))
+            path = Path(hub.snapshot_download(place.repository, allow_patterns=list(only) or None, **given))
     except Exception as error:  # the client lets errors of its network library through, another one in each version
         raise FormatError(_not_had(address, place, server, why or _first_line(error))) from None
     for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
