@@ -1,12 +1,13 @@
 """What an HDF5 group holds: names and the addresses of their headers.
 
-Older groups keep a B-tree of symbol nodes and a heap of names, newer ones keep links in their header. Groups of more
-than eight links in the newest format keep them in a fractal heap, which is left to h5py.
+Older groups keep a B-tree of symbol nodes and a heap of names. Newer ones keep links in their header, and where there
+are more than eight in a fractal heap.
 """
 
 from __future__ import annotations
 
 from whycell.data.hdf5_headers import UNDEFINED, Message, Superblock, unpack
+from whycell.data.hdf5_heap import heap_objects
 from whycell.data.hdf5_walk import UnknownLayoutError, Walk
 
 __all__ = ["links_of"]
@@ -28,7 +29,7 @@ def links_of(messages: list[Message], block: Superblock) -> Walk[dict[str, int]]
     Raises
     ------
     UnknownLayoutError
-        Links in a fractal heap.
+        A structure that is damaged or not known.
     """
     found: dict[str, int] = {}
     for message in messages:
@@ -38,10 +39,10 @@ def links_of(messages: list[Message], block: Superblock) -> Walk[dict[str, int]]
         elif message.kind == LINK:
             found |= _link(message.body)
         elif message.kind == LINK_INFO:
-            at = 2 + (8 if message.body[1] & 1 else 0)
-            if unpack("Q", message.body, at)[0] != UNDEFINED:
-                msg = "a group keeps its links in a fractal heap"
-                raise UnknownLayoutError(msg)
+            heap, tree = unpack("QQ", message.body, 2 + (8 if message.body[1] & 1 else 0))
+            if heap != UNDEFINED:
+                for raw in (yield from heap_objects(heap, tree)):
+                    found |= _link(raw)
     return found
 
 

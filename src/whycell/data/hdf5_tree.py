@@ -18,6 +18,7 @@ import numpy as np
 from whycell.data.chunks import FILTERS, array_of
 from whycell.data.hdf5_groups import links_of
 from whycell.data.hdf5_headers import UNDEFINED, Message, Superblock, find_superblock, header_messages, unpack
+from whycell.data.hdf5_heap import heap_objects
 from whycell.data.hdf5_index import array_layout
 from whycell.data.hdf5_messages import ATTRIBUTE, COMPACT, Attribute, Stored, attribute_of, stored_of
 from whycell.data.hdf5_nodes import Hdf5Group
@@ -193,20 +194,19 @@ class Hdf5:
         messages = yield from header_messages(address)
         stored = stored_of(messages)
         links = None if stored is not None else (yield from links_of(messages, self.block))
-        attributes = {}
+        told = [message for message in messages if message.kind == ATTRIBUTE]
         for message in messages:
-            if message.kind == ATTRIBUTE:
-                try:
-                    attribute = attribute_of(message)
-                except UnknownLayoutError:
-                    continue  # references and the like, which no reader here asks for
-                attributes[attribute.name] = attribute
-            elif (
-                message.kind == ATTRIBUTE_INFO
-                and unpack("Q", message.body, 2 + 2 * (message.body[1] & 1))[0] != UNDEFINED
-            ):
-                msg = "its attributes lie in a heap"
-                raise UnknownLayoutError(msg)
+            if message.kind == ATTRIBUTE_INFO:
+                heap, names = unpack("QQ", message.body, 2 + 2 * (message.body[1] & 1))
+                if heap != UNDEFINED:
+                    told += [Message(ATTRIBUTE, 0, raw) for raw in (yield from heap_objects(heap, names))]
+        attributes = {}
+        for message in told:
+            try:
+                attribute = attribute_of(message)
+            except UnknownLayoutError:
+                continue  # references and the like, which no reader here asks for
+            attributes[attribute.name] = attribute
         return _Node(messages, links, stored, attributes)
 
     def _read_attributes(self) -> Walk[None]:
