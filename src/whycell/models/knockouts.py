@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from whycell.errors import DataError
-from whycell.lenses.agop_kernels import kernel_and_slopes
+from whycell.lenses.agop_kernels import kernel_and_slopes, square_distances
 from whycell.models.knockout_null import pooled_p_values, q_values, shuffles
 
 __all__ = ["PENALTIES", "HeldOut", "held_out", "line_folds", "residuals", "squared_distances", "typical_distance"]
@@ -51,11 +51,7 @@ class HeldOut:
 
 def squared_distances(X: np.ndarray) -> np.ndarray:
     """(n, n) float64 squared distances between the rows of ``X`` (n, d), 0 on the diagonal."""
-    gram = np.asarray(X @ X.T, dtype=np.float64)
-    own = np.diag(gram)
-    out = np.maximum(own[:, None] + own - 2 * gram, 0)
-    np.fill_diagonal(out, 0)
-    return out
+    return np.asarray(square_distances(X, X), dtype=np.float64)
 
 
 def typical_distance(squares: np.ndarray) -> float:
