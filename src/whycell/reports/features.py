@@ -32,6 +32,7 @@ def features_page(result: TypeFeatures) -> str:
     """
     provenance = result.provenance
     order = np.argsort(-result.types["cells"].to_numpy(), kind="stable")
+    frame = result.frame()
     context = {
         "title": f"{provenance.get('input', 'cells')} – features",
         "name": provenance.get("input", "cells"),
@@ -41,10 +42,10 @@ def features_page(result: TypeFeatures) -> str:
         "n_donors": int(result.types["donors"].max()) if len(result.types) else 0,
         "top": result.top,
         "overview": _overview(result),
-        "types": [_type_part(result, int(t), draw=place < _DRAWN) for place, t in enumerate(order)],
+        "types": [_type_part(result, frame, int(t), draw=place < _DRAWN) for place, t in enumerate(order)],
         "n_drawn": min(_DRAWN, len(order)),
         "provenance": provenance,
-        "genes_tsv": json_block("genes-tsv", tsv(result.frame())),
+        "genes_tsv": json_block("genes-tsv", tsv(frame)),
         "programs_tsv": json_block("programs-tsv", tsv(_plain_programs(result.programs))),
     }
     return render("features.html", scripts=("common.js",), context=context)
@@ -64,14 +65,13 @@ def _overview(result: TypeFeatures) -> dict[str, Any]:
     return table(shown, formats={"directions": lambda v: decimal(v, 1), "kept": percent})
 
 
-def _type_part(result: TypeFeatures, t: int, *, draw: bool) -> dict[str, Any]:
+def _type_part(result: TypeFeatures, frame: pd.DataFrame, t: int, *, draw: bool) -> dict[str, Any]:
     facts = result.types.iloc[t]
     name = str(facts["type"])
     genes = result.top_genes(t)
     shown = genes[:_IN_FIGURES]
     symbols = result.genes["symbol"].to_numpy(dtype=object)
-    frame = result.frame(top=_IN_TABLE)
-    mine = frame[frame["type"] == name][["gene", "score", "standard_error", "pull"]]
+    mine = frame[(frame["type"] == name) & (frame["rank"] <= _IN_TABLE)][["gene", "score", "standard_error", "pull"]]
     values = result.matrix(t, shown)
     steady = result.stability[result.stability["type"] == name]
     return {

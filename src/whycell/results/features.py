@@ -219,12 +219,8 @@ class TypeFeatures:
 
     def diagonal(self) -> np.ndarray:
         """(n_types, g) diagonals of the matrices."""
-        wide = self._spread() * self.directions.astype(np.float64)
-        return (
-            np.stack([((wide @ inner) * wide).sum(axis=1) for inner in self.inner])
-            if len(self.inner)
-            else (np.zeros((0, len(wide))))
-        )
+        rows = [self._diagonal(t) for t in range(len(self.inner))]
+        return np.stack(rows) if rows else np.zeros((0, len(self.genes)))
 
     def scores(self) -> np.ndarray:
         """(n_types, g) share of each gene in the trace."""
@@ -242,7 +238,7 @@ class TypeFeatures:
 
     def top_genes(self, t: int) -> np.ndarray:
         """Positions of the ``top`` genes of type ``t`` by score, strongest first."""
-        score = self.scores()[t]
+        score = self._diagonal(t)
         order = np.argsort(-score, kind="stable")[: self.top]
         return np.asarray(order[score[order] > 0])
 
@@ -263,6 +259,10 @@ class TypeFeatures:
                 rows.append((name, term_id, rank, *gene, *numbers))
         columns = ["type", "term_id", "rank", "gene", "gene_id", "score", "standard_error", "pull"]
         return pd.DataFrame(rows, columns=columns)
+
+    def _diagonal(self, t: int) -> np.ndarray:
+        wide = self._spread() * self.directions.astype(np.float64)
+        return np.asarray(((wide @ self.inner[t]) * wide).sum(axis=1))
 
     def _spread(self) -> np.ndarray:
         return self.genes["deviation"].to_numpy(dtype=np.float64)[:, None]
