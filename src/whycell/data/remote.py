@@ -7,17 +7,13 @@ refused. Ranges that lie close together are asked for in one request, many reque
 
 from __future__ import annotations
 
-import os
-import random
-import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import lru_cache
+from concurrent.futures import Future
 from typing import Any
 
+from whycell.data.asking import Patience, coalesce, reason_of, requests_pool, worth_another_try
 from whycell.data.listing import list_addresses
 from whycell.data.ranges import GAP, SPAN
 from whycell.data.remote_stores import store_of
@@ -27,37 +23,6 @@ __all__ = ["ChangedError", "Patience", "RemoteFile", "coalesce", "list_addresses
 
 HEAD = 16 * 1024  # the first request: enough for the superblock and the root of an HDF5 file
 WHOLE = 64 * 1024 * 1024  # a server that knows no ranges may still send a file as small as this
-IN_FLIGHT = 64  # requests at once in this process
-_STATUS = re.compile(r"status code: (\d{3})")
-_WORTH_WAITING = (408, 425, 429)
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long a server is waited for.
-
-    Parameters
-    ----------
-    tries
-        Requests made for one range before it is given up.
-    first
-        Seconds before the second try, on average; doubled at each further one, and drawn at random around that so that
-        many readers do not come back together.
-    longest
-        The most seconds between two tries.
-    timeout
-        Seconds that one request may take, its body included.
-    """
-
-    tries: int = 6
-    first: float = 0.2
-    longest: float = 10.0
-    timeout: float = 30.0
-
-    def pause(self, failed: int) -> float:
-        """Seconds to wait after ``failed`` tries."""
-        wait = min(self.longest, self.first * 2.0 ** (failed - 1))
-        return wait * random.uniform(0.5, 1.5)
 
 
 class ChangedError(FormatError):
@@ -191,8 +156,8 @@ class RemoteFile:
             except (_NoRangesError, FormatError):
                 raise
             except Exception as error:
-                reason = _reason(error)
-                if not _worth_another_try(error):
+                reason = reason_of(error)
+                if not worth_another_try(error):
                     raise self._given_up(reason, failed + 1) from None
             failed += 1
             if failed >= self._patience.tries:
@@ -244,7 +209,7 @@ class RemoteFile:
             except FormatError:
                 raise
             except Exception as error:
-                reason = _reason(error)
+                reason = reason_of(error)
             failed += 1
             if failed >= self._patience.tries:
                 raise self._given_up(reason, failed)
@@ -286,67 +251,6 @@ def open_remote(
     return RemoteFile(address, etag=etag, size=size, patience=patience)
 
 
-def coalesce(
-    ranges: Sequence[tuple[int, int]], *, gap: int = GAP, span: int = SPAN
-) -> Iterator[tuple[int, int, list[int]]]:
-    """Ranges joined where that saves a request.
-
-    Parameters
-    ----------
-    ranges
-        Pairs of offset and size, in any order; empty ones cost nothing.
-    gap
-        The most bytes read in vain between two of them.
-    span
-        The most bytes of one request, unless one range alone is longer.
-
-    Yields
-    ------
-    begin, end and the positions in ``ranges`` of what lies there.
-    """
-    order = sorted((i for i in range(len(ranges)) if ranges[i][1] > 0), key=lambda i: ranges[i])
-    begin = end = -1
-    members: list[int] = []
-    for i in order:
-        offset, stop = ranges[i][0], ranges[i][0] + ranges[i][1]
-        if members and offset - end <= gap and max(end, stop) - begin <= span:
-            end = max(end, stop)
-            members.append(i)
-            continue
-        if members:
-            yield begin, end, members
-        begin, end, members = offset, stop, [i]
-    if members:
-        yield begin, end, members
-
-
-def requests_pool() -> ThreadPoolExecutor:
-    """The threads that wait for answers, one set a process; what runs in them must never wait for them."""
-    return _pool_of(os.getpid())
-
-
-@lru_cache(maxsize=1)
-def _pool_of(process: int) -> ThreadPoolExecutor:
-    """Keyed by process: a fork does not inherit threads."""
-    return ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix=f"whycell-get-{process}")
-
-
 def _identity(about: Any) -> str:
     """What tells one state of a file from another: its etag, or when it was last modified."""
     return str(about["e_tag"] or about["last_modified"].isoformat())
-
-
-def _reason(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:200].rstrip(":")
-
-
-def _worth_another_try(error: Exception) -> bool:
-    from obstore.exceptions import BaseError, GenericError
-
-    if not isinstance(error, BaseError):
-        return isinstance(error, OSError)
-    status = _STATUS.search(str(error))
-    if status:
-        return int(status[1]) >= 500 or int(status[1]) in _WORTH_WAITING
-    return isinstance(error, GenericError) and "range was invalid" not in str(error)
