@@ -89,7 +89,7 @@ def every_kind(folder: Path) -> dict[str, ad.AnnData | str]:
             "Cell.Type": pd.Categorical.from_codes([-1, 0, 1] * 20, ["B cells", "never heard of"]),
             "patient": ["p1"] * 30 + ["p2"] * 30,
             "what": ["CL:0000236"] * 60,
-            "condition": pd.Categorical(["healthy"] * 60),
+            "Disease.Status": pd.Categorical(["healthy"] * 60),
         },
         index=words.obs_names,
     )

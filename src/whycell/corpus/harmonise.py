@@ -99,9 +99,7 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "study", ("study",), ("studyid", "datasetid", "dataset", "studyname", "projectid", "project", "gseid", "gse")
     ),
-    Field(
-        "tissue", ("tissue",), ("organ", "organtissue", "tissuetype0", "tissuename", "tissueoriginal", "tissuegeneral")
-    ),
+    Field("tissue", ("tissue",), ("organ", "organtissue", "tissuename", "tissueoriginal", "tissuegeneral")),
     Field(
         "tissue_id",
         ("tissue_ontology_term_id",),
@@ -112,7 +110,7 @@ FIELDS: tuple[Field, ...] = (
         "assay", ("assay",), ("technology", "platform", "method", "protocol", "chemistry", "librarypreparationprotocol")
     ),
     Field("assay_id", ("assay_ontology_term_id",), ("assayontologyid", "efoid"), r"EFO[:_]\d{7}.*"),
-    Field("disease", ("disease",), ("condition", "diagnosis", "diseasestate", "diseasestatus", "healthstatus")),
+    Field("disease", ("disease",), ("diagnosis", "diseasestate", "diseasestatus", "healthstatus")),
     Field(
         "disease_id",
         ("disease_ontology_term_id",),
