@@ -17,7 +17,7 @@ from whycell.compute import Talk
 from whycell.data.near_copies import near_copies
 from whycell.data.sequences import Sequences
 from whycell.data.splits import make_split
-from whycell.encode.sequences import dinucleotide_shuffle, one_hot
+from whycell.encode.sequences import one_hot
 from whycell.errors import DataError, UsageError
 from whycell.metrics.calibration import ece
 from whycell.metrics.intervals import bootstrap_cells
@@ -27,7 +27,7 @@ from whycell.models.folder import read_folder, write_folder
 from whycell.models.nets.dna import NETWORKS, BothStrands
 from whycell.models.sequence_fit import LOSSES, Rows, outputs, train_network
 
-__all__ = ["HELD_OUT", "SequenceModel", "held_out_folds"]
+__all__ = ["HELD_OUT", "KIND", "SequenceModel", "held_out_folds"]
 
 KIND = "whycell.SequenceModel"
 #: What the splitter holds out: one fold in so many, for calibration and once more for the card's scores.
@@ -300,8 +300,3 @@ def held_out_folds(sequences: Sequences, *, seed: int) -> tuple[np.ndarray, str,
     fold = np.empty(len(group), dtype=np.int64)
     fold[split.rows] = split.fold_of
     return fold, by, group
-
-
-def shuffled_negatives(sequences: Sequences, *, seed: int) -> np.ndarray:
-    """(n, 4, length) uint8: one dinucleotide shuffle of each, as a fixed set of negatives."""
-    return dinucleotide_shuffle(one_hot(list(sequences.of_width().letters)), 1, seed=seed)[:, 0].astype(np.uint8)

@@ -15,7 +15,7 @@ from whycell.compute import Talk, n_threads
 from whycell.encode.sequences import dinucleotide_shuffle
 from whycell.models.nets.dna import reverse_complement
 
-__all__ = ["LOSSES", "Rows", "outputs", "train_network"]
+__all__ = ["LOSSES", "Loss", "Rows", "outputs", "torch_threads", "train_network"]
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 _AT_ONCE = 1024
