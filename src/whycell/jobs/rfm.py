@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.base import clone
 
 from whycell.compute import Talk
 from whycell.data.tables import Table, read_samples
@@ -16,7 +17,8 @@ from whycell.data.whole import check_free, write_whole
 from whycell.errors import DataError
 from whycell.jobs.record import fingerprint_file, write_run
 from whycell.jobs.rfm_tested import held_out, scored
-from whycell.lenses.importance import importance, resampled_sums, stability
+from whycell.lenses.importance import importance, max_null, resampled_sums, stability
+from whycell.metrics.calibration import log_loss
 from whycell.models.rfm import RecursiveFeatureMachine
 from whycell.models.rfm.storing import load, save
 from whycell.results.machines import MachineFit
@@ -160,34 +162,57 @@ def predict(
 
 def _read(machine: RecursiveFeatureMachine, table: Table, *, permutations: int, seed: int) -> dict[str, Any]:
     """Scores of features with errors and a null, directions with their stability."""
-
-    def scores(rows: np.ndarray, target: np.ndarray) -> np.ndarray:
-        groups = None if table.groups is None else table.groups[rows]
-        if groups is not None and len(set(groups)) < 2:
-            groups = None
-        again = machine.as_chosen().fit(table.features.iloc[rows], target, groups=groups)
-        return again.feature_scores_().to_numpy()
-
     everyone, target = np.arange(len(table.features)), table.target
     if target is None:
         raise TypeError
+
+    def fitted(made: RecursiveFeatureMachine, rows: np.ndarray, y: np.ndarray) -> RecursiveFeatureMachine:
+        groups = None if table.groups is None else table.groups[rows]
+        if groups is not None and len(set(groups)) < 2:
+            groups = None
+        return made.fit(table.features.iloc[rows], y, groups=groups)
+
+    names = [str(c) for c in table.features.columns]
     found = importance(
         machine.feature_scores_().to_numpy(),
         n=len(everyone),
-        names=[str(c) for c in table.features.columns],
+        names=names,
         groups=table.groups,
-        refit=lambda rows: scores(rows, target[rows]),
-        permuted=(lambda order: scores(everyone, target[order])) if permutations else None,
-        draws=permutations,
+        refit=lambda rows: fitted(machine.as_chosen(), rows, target[rows]).feature_scores_().to_numpy(),
         k=0,
         seed=seed,
     )
+    # What was chosen is chosen anew on permuted targets: a metric would else be learned from noise because the data
+    # had one. Shares sum to 1 in noise too, so they count by what the machine predicts of rows held out.
+    rng, null = np.random.default_rng(seed), []
+    for _ in range(permutations):
+        y = target[rng.permutation(everyone)]
+        again = fitted(clone(machine), everyone, y)
+        null.append(again.feature_scores_().to_numpy() * _skill(again, y))
+    drawn, skill = np.array(null).reshape(-1, len(names)), _skill(machine, target)
+    own = machine.feature_scores_().to_numpy() * skill
+    chance = pd.DataFrame(
+        {"p_value": max_null(own, drawn), "null": drawn.mean(axis=0) / max(skill, 1e-12) if null else np.nan},
+        index=names,
+    )
+    features = found.table.drop(columns=["p_value", "null"]).join(chance, on="feature")
+    told = f"The targets were permuted {permutations} times, and everything chosen anew." if permutations else ""
     return {
-        "features": found.table,
+        "features": features,
         "directions": _directions(machine),
         "stability": _stability(machine, seed),
-        "notes": found.notes,
+        "notes": (*(note for note in found.notes if "ermut" not in note), *([told] if told else [])),
     }
+
+
+def _skill(machine: RecursiveFeatureMachine, y: np.ndarray) -> float:
+    """What is predicted of held-out training rows: R², or the share of the classes' entropy; never below 0."""
+    if machine.task_ == "regression":
+        return max(machine.loo_score_, 0.0)
+    at = np.searchsorted(machine.classes_.astype(str), np.asarray(y).astype(str))
+    shares = np.bincount(at) / len(at)
+    entropy = -float(shares @ np.log(np.maximum(shares, 1e-12)))
+    return max(1 - log_loss(machine.loo_, at) / entropy, 0.0)
 
 
 def _directions(machine: RecursiveFeatureMachine) -> pd.DataFrame:
