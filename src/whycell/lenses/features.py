@@ -8,7 +8,7 @@ many of them there are. It is about the model: a direction that the labels depen
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from whycell.lenses.features_ways import Way, names_of, way_of
 from whycell.lenses.outer_products import OuterProducts, library
 from whycell.results.features import Agop
 
-__all__ = ["Agop", "agop", "agop_of_sums", "gradients", "outer_products", "outer_products_by"]
+__all__ = ["Agop", "agop", "agop_of_sums", "outer_products", "outer_products_by"]
 
 _MOST = 20_000  # features of a whole matrix: 3.2 GB
 
@@ -157,18 +157,6 @@ def outer_products_by(way: Way, codes: np.ndarray, *, diagonal: bool = False) ->
         start += n
     _one_each(start, codes)
     return [way.finish(each) for each in totals if each is not None]
-
-
-def gradients(way: Way) -> Iterator[np.ndarray]:
-    """(points, c, d) gradients batch by batch, as numpy arrays; points of an example lie together.
-
-    Parameters
-    ----------
-    way
-        How gradients come.
-    """
-    for found in way.parts():
-        yield _numpy(_picked(way.pull(found), way))
 
 
 def agop_of_sums(sums: OuterProducts, way: Way, *, centre: bool, names: Sequence[str] | None) -> Agop:

@@ -103,15 +103,6 @@ class TorchGradients:
         """From sums over what ``blocks`` gives to sums over gradients by the inputs."""
         return outer_of_patches(sums, self._layer) if self.through and self._layer is not None else sums
 
-    def pull(self, gradients: Tensor) -> Tensor:
-        """Single gradients (n, p, c, d) by the inputs, from what ``blocks`` gives."""
-        if not self.through or self._layer is None:
-            return gradients
-        if getattr(self._layer, "groups", 1) != 1:
-            msg = f"Layer {self.at!r} is a convolution in groups; ask for the matrix, not for single gradients."
-            raise UsageError(msg)
-        return gradients @ filters(self._layer)[0].to(gradients)
-
     def _one_by_one(self, x: Tensor) -> Tensor:
         return torch.cat([self._block(row[None]) for row in x])
 

@@ -29,8 +29,6 @@ class Way:
         Yields (n, p, c, d) gradients, batch by batch.
     finish
         From sums over what ``parts`` gives to sums over gradients by the inputs.
-    pull
-        The same for single gradients.
     shape, how
         Shape of an input and the words for the way, known once some batch went through.
     only
@@ -43,7 +41,6 @@ class Way:
 
     parts: Callable[[], Iterator[Any]]
     finish: Callable[[OuterProducts], OuterProducts]
-    pull: Callable[[Any], Any]
     shape: Callable[[], tuple[int, ...]]
     how: Callable[[], str]
     only: Sequence[int] | None = None
@@ -76,7 +73,6 @@ def way_of(model: Any, X: Any, *, at: Any, targets: Any, patches: Any, ask: str 
     return Way(
         parts=lambda: (each[:, None] for each in differences.blocks(parts)),
         finish=lambda sums: sums,
-        pull=lambda gradients: gradients,
         shape=lambda: (rows.shape[1],),
         how=lambda: differences.how,
         only=which,
@@ -90,7 +86,6 @@ def _of_module(model: Any, X: Any, *, at: Any, targets: Any, patches: Any, chunk
     return Way(
         parts=lambda: source.blocks(_batches(model, X, chunk)),
         finish=source.finish,
-        pull=source.pull,
         shape=lambda: source.shape,
         how=lambda: source.how,
         through=source.through,
@@ -104,15 +99,9 @@ def _closed(machine: KernelMachine, rows: np.ndarray, targets: Any) -> Way:
         kept = {**machine.__dict__, "coefficients": machine.coefficients[:, which], "intercept": intercept}
         machine = KernelMachine(**kept)
 
-    def parts() -> Iterator[np.ndarray]:
-        from whycell.lenses.agop_kernels import kernel_gradients
-
-        yield kernel_gradients(rows, machine.centres, machine.coefficients, **machine._shape())[:, None]
-
     return Way(
-        parts=parts,
+        parts=lambda: iter(()),
         finish=lambda sums: sums,
-        pull=lambda gradients: gradients,
         shape=lambda: (rows.shape[1],),
         how=lambda: "closed form of the kernel machine",
         closed=(machine, rows),

@@ -1,4 +1,4 @@
-"""Figures of what a model decides along: genes by genes as a heat map and as a network, spectra, null scores."""
+"""Figures of what a model decides along: genes by genes as a heat map and as a network."""
 
 # m - gene shown
 
@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from whycell.reports.palette import INK, MUTED, RULE
 from whycell.reports.reasons import AGAINST, FOR
 
-__all__ = ["gene_matrix", "gene_network", "layout", "scores_with_errors"]
+__all__ = ["gene_matrix", "gene_network", "layout"]
 
 _BOTH = LinearSegmentedColormap.from_list("whycell-sides", [AGAINST, "#f3f0e9", FOR])
 _STYLE: Any = {"text.parse_math": False, "font.size": 8.5, "text.color": INK, "axes.labelcolor": MUTED}
@@ -100,37 +100,6 @@ def gene_network(genes: Sequence[str], values: np.ndarray, *, title: str = "", e
     axes.margins(0.12)
     for side in axes.spines.values():
         side.set_visible(False)
-    return figure
-
-
-@mpl.rc_context(_STYLE)
-def scores_with_errors(
-    names: Sequence[str], scores: np.ndarray, errors: np.ndarray, *, null: float | None = None, title: str = ""
-) -> Figure:
-    """Draw scores as dots with two standard errors each way, strongest on top.
-
-    Parameters
-    ----------
-    names
-        (m,)
-    scores, errors
-        (m,), errors NaN where there are none.
-    null
-        What chance reaches (a quantile of the largest score under permutation); drawn as a line.
-    title
-        Above.
-    """
-    scores, errors = np.asarray(scores, dtype=np.float64), np.asarray(errors, dtype=np.float64)
-    at = np.arange(len(scores))[::-1]
-    figure, axes = _plain((5.4, 0.9 + 0.2 * len(scores)))
-    axes.hlines(at, np.maximum(scores - 2 * errors, 0), scores + 2 * errors, color=RULE, linewidth=2.4)
-    axes.plot(scores, at, "o", color=FOR, markersize=4.5)
-    if null is not None:
-        axes.axvline(null, color=AGAINST, linewidth=1, linestyle=":")
-        axes.annotate("chance", (null, at[0] + 0.7), color=AGAINST, fontsize=7.5, ha="center", annotation_clip=False)
-    axes.set_yticks(at, [str(name) for name in names])
-    axes.set(xlabel="share of the AGOP's diagonal", title=title)
-    axes.set_xlim(left=0)
     return figure
 
 
