@@ -27,6 +27,7 @@ __all__ = ["Cover", "cover", "objective"]
 
 _ROUNDINGS = (0.3, 0.5, 0.7, 1.0 - 1e-6)
 _TRIES, _WIDTH = 20_000, 6
+_WORK = 600_000_000  # places of the matrix: two seconds or three, however wide the offers are
 _NEAR = 0.25
 _EXACT_SECONDS = 20.0
 
@@ -203,6 +204,7 @@ def _improve(problem: Problem, relaxed: Relaxed, state: _State, tries: int, seed
         state.opened,
         tries,
         _WIDTH,
+        _WORK,
         np.random.default_rng(seed),
     )
 

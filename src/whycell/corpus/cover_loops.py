@@ -162,11 +162,13 @@ def rebuild(
     opened,
     tries,
     width,
+    work,
     rng,
 ):
     """Take a few offers that serve a common demand away, serve what is lacking anew, keep what is no dearer.
 
-    ``columns`` and ``column_rows`` list, row by row, the offers that may be added.
+    ``columns`` and ``column_rows`` list, row by row, the offers that may be added. Ends after ``tries``, or when
+    ``work`` places of the matrix were looked at; what was looked at is returned.
     """
     n = len(cost)
     seen = np.zeros(n, dtype=np.int64)
@@ -180,8 +182,9 @@ def rebuild(
             place[i] = n_held
             n_held += 1
     log = np.empty(n + 8 * width + 256, dtype=np.int64)
+    looked = 0
     for attempt in range(1, tries + 1):
-        if n_held == 0:
+        if n_held == 0 or looked > work:
             break
         n_log = 0
         change = 0.0
@@ -209,6 +212,7 @@ def rebuild(
             for p in range(indptr[log[k]], indptr[log[k] + 1]):
                 r = rows[p]
                 if short[owner[r]] > 1e-9:
+                    looked += columns[r + 1] - columns[r]
                     for q in range(columns[r], columns[r + 1]):
                         j = column_rows[q]
                         if not taken[j] and seen[j] != attempt:
@@ -221,6 +225,7 @@ def rebuild(
             for k in range(n_candidates):
                 j = candidates[k]
                 if not taken[j]:
+                    looked += indptr[j + 1] - indptr[j]
                     worth, priced = _gains(j, indptr, rows, amounts, owner, most, have, short, weights, prices)
                     price = cost[j] + (opening if opened[file_of[j]] == 0 else 0.0)
                     if priced > price:
@@ -243,6 +248,7 @@ def rebuild(
                     for _ in range(6):
                         j = column_rows[columns[r] + rng.integers(0, columns[r + 1] - columns[r])]
                         if taken[j] and n_log < len(log):
+                            looked += indptr[j + 1] - indptr[j]
                             saved = cost[j] + (opening if opened[file_of[j]] == 1 else 0.0)
                             if _loss(j, indptr, rows, amounts, owner, most, have, short, prices) < saved:
                                 change += _switch(
@@ -294,6 +300,7 @@ def rebuild(
                     held[place[i]] = last
                     place[last] = place[i]
                     place[i] = -1
+    return looked
 
 
 @compiled
