@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from whycell.errors import WhycellError
 
 if TYPE_CHECKING:
-    from whycell import errors, knowledge, metrics, pl, tl
+    from whycell import errors, knowledge, lenses, metrics, pl, tl
     from whycell.data.cells import open_cells
     from whycell.knowledge.terms import Ontology
+    from whycell.models.rfm import RecursiveFeatureMachine
     from whycell.models.typer import CellTyper
 
     __version__: str
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
 __all__ = [
     "CellTyper",
     "Ontology",
+    "RecursiveFeatureMachine",
     "WhycellError",
     "__version__",
     "errors",
     "knowledge",
+    "lenses",
     "metrics",
     "open_cells",
     "pl",
@@ -34,8 +37,10 @@ __all__ = [
 _HOMES = {
     "CellTyper": ("whycell.models.typer", "CellTyper"),
     "Ontology": ("whycell.knowledge.terms", "Ontology"),
+    "RecursiveFeatureMachine": ("whycell.models.rfm", "RecursiveFeatureMachine"),
     "errors": ("whycell.errors", None),
     "knowledge": ("whycell.knowledge", None),
+    "lenses": ("whycell.lenses", None),
     "metrics": ("whycell.metrics", None),
     "open_cells": ("whycell.data.cells", "open_cells"),
     "pl": ("whycell.pl", None),

@@ -147,7 +147,7 @@ def importance(
 
 
 def score_of(matrix: np.ndarray) -> np.ndarray:
-    """(d,) shares of the diagonal of an AGOP (d, d) or (d,); nought where all is."""
+    """(d,) shares of the diagonal of an AGOP ``matrix``, (d, d) or (d,); nought where all is."""
     diagonal = np.maximum(np.diagonal(matrix) if matrix.ndim == 2 else matrix, 0)
     total = float(diagonal.sum())
     return np.asarray(diagonal / total) if total > 0 else np.zeros_like(diagonal)
