@@ -192,7 +192,7 @@ def read_sequences(
 
 
 def join_sequences(parts: Sequence[Sequences]) -> Sequences:
-    """Several files, the ``parts``, as one; places are kept where all have them, labels where all have the same tasks."""
+    """Several files as one, from their ``parts``; places are kept where all have them, labels where tasks agree."""
     places = None
     if all(part.places is not None for part in parts):
         fields = ("chromosome", "start", "stop", "strand")
