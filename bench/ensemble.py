@@ -1,9 +1,9 @@
 """Expression, texts on genes, and the pool of both that ``whycell train --representation ensemble`` makes of them.
 
 Kang's donors each held out, then each of three studies held out; the views are those of the same training, each at the
-temperature that it would have by itself. Scores of donors are over the eight types of Kang. Studies name types of other detail, so their scores
-are over lineages: a class counts as the lineage it lies within, and a cell's probability of a lineage is the sum over
-the classes within it.
+temperature that it would have by itself. Scores of donors are over the eight types of Kang. Studies name types of other
+detail, so their scores are over lineages: a class counts as the lineage it lies within, and a cell's probability of a
+lineage is the sum over the classes within it.
 """
 
 from __future__ import annotations
