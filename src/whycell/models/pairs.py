@@ -27,21 +27,18 @@ from whycell.models.pair_history import (
 
 __all__ = ["PairScreener", "setting_of"]
 
-#: Shallow and choosy: a gene is in few pairs, and deep trees learn the genes by heart.
 _TREES: dict[str, Any] = {
     "n_estimators": 300,
     "learning_rate": 0.05,
-    "num_leaves": 15,
-    "min_child_samples": 60,
-    "colsample_bytree": 0.1,
+    "num_leaves": 31,
+    "min_child_samples": 20,
+    "colsample_bytree": 0.3,
     "subsample": 0.8,
     "subsample_freq": 1,
     "max_bin": 63,
     "verbose": -1,
 }
-#: Deeper where the record is among the columns.
-_KNOWN = {"num_leaves": 31, "min_child_samples": 20, "colsample_bytree": 0.3}
-_ORDERED = {"num_leaves": 31, "min_child_samples": 20, "colsample_bytree": 0.15}
+_ORDERED = {"colsample_bytree": 0.15}
 _N_RECORD = 16
 
 
@@ -135,7 +132,7 @@ class PairScreener:
         self.committees_ = {}
         for n_new, setting in enumerate(SETTINGS):
             rows = self._rows(first, second, own=own, hidden=self._hidden(len(first), n_new))
-            self.committees_[setting] = self._committee(rows, label, weight, n_new)
+            self.committees_[setting] = self._committee(rows, label, weight)
         return self
 
     def score(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -155,10 +152,9 @@ class PairScreener:
 
         return kinds, self._over_settings(first, second, by_kind)
 
-    def _committee(self, rows: _Rows, label: np.ndarray, weight: np.ndarray | None, n_new: int) -> _Committee:
-        known: dict[str, Any] = {} if n_new == 2 else _KNOWN
+    def _committee(self, rows: _Rows, label: np.ndarray, weight: np.ndarray | None) -> _Committee:
         symmetric = [
-            self._forest(rows.symmetric, label, weight, seed=self.seed + member, changed=known)
+            self._forest(rows.symmetric, label, weight, seed=self.seed + member, changed={})
             for member in range(self.members)
         ]
         both = np.vstack(rows.orders)
