@@ -5,7 +5,7 @@ bundled encoder (texts). Genes are dealt into five parts, each held out once; on
 settings. The second table has the negatives replaced by others in which each gene occurs as often as in the
 positives. The evidence table of SynLethDB names positives and is not read. No clock: cost is CPU seconds.
 
-The form of the model was chosen on another deal of the genes (seed 100); this one has seed 0.
+The form of the model was chosen by looking at other deals of the genes (seeds 100 and 0); this one has seed 1.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from whycell.models.pair_features import GeneFeatures, gene_features, network_of
 from whycell.models.pairs import PairScreener
 
 OURS = "whycell"
+SEED = 1
 
 
 def vectors(names: np.ndarray) -> np.ndarray:
@@ -62,7 +63,7 @@ def load(vector_file: str | None) -> tuple[PairTable, GeneFeatures]:
 def scored(of: GeneFeatures, pairs: tuple[np.ndarray, np.ndarray], label: np.ndarray) -> dict[str, Any]:
     """Every model in every round: means, intervals, gaps and CPU seconds."""
     keys = pair_keys(of.genes[pairs[0]], of.genes[pairs[1]])
-    split = split_pairs(*pairs, keys=keys, folds=5, seed=0)
+    split = split_pairs(*pairs, keys=keys, folds=5, seed=SEED)
     spent: dict[str, float] = {}
     clock = [time.process_time()]
 

@@ -47,6 +47,12 @@ def test_train_hands_everything_to_the_job(run, fake) -> None:
             "--device",
             "cpu",
             "--force",
+            "--representation",
+            "ensemble",
+            "--gene-vectors",
+            "v.parquet",
+            "--view",
+            "obsm:X_scVI",
         ),
     )
     assert (done.code, done.out) == (0, "model\n")
@@ -63,6 +69,10 @@ def test_train_hands_everything_to_the_job(run, fake) -> None:
         "name": "mine",
         "description": "",
         "tested": (Path("by-donor"), Path("by-study")),
+        "representation": "ensemble",
+        "gene_vectors": "v.parquet",
+        "views": ("obsm:X_scVI",),
+        "text_encoder": "minilm",
         "seed": 7,
         "threads": 2,
         "device": "cpu",

@@ -23,7 +23,7 @@ corpus = typer.Typer(
 
 @corpus.command(no_args_is_help=True)
 def scan(
-    where: Annotated[
+    source: Annotated[
         str, typer.Argument(metavar="WHERE", help="A folder, s3://bucket/prefix/, the address of a list, or one file.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="CATALOG", help="Folder of the catalogue.")],
@@ -53,7 +53,7 @@ def scan(
     with working(quiet=quiet, debug=debug) as talk:
         from whycell.jobs.scan import scan as job
 
-        told = job(where, output, executor=executor, shard=shard, at_once=at_once, talk=talk)
+        told = job(source, output, executor=executor, shard=shard, at_once=at_once, talk=talk)
         if json:
             print_json({"output": str(output), **told})
         else:

@@ -23,7 +23,7 @@ def gather(
             "--gene-vectors", metavar="PARQUET", help="For genept-w: what genes embed wrote, a file or its address."
         ),
     ] = None,
-    catalog: Annotated[
+    known_from: Annotated[
         Path | None,
         typer.Option("--catalog", metavar="FOLDER", help="The catalogue; without it the one the plan names."),
     ] = None,
@@ -57,7 +57,7 @@ def gather(
             output,
             representation=representation,
             gene_vectors=gene_vectors,
-            catalog=catalog,
+            catalog=known_from,
             requests=requests,
             memory=int(memory * 1e9),
             seed=seed,

@@ -23,9 +23,9 @@ Table = Annotated[Path, typer.Argument(metavar="TABLE", help="Samples in rows: .
 @rfm.command(no_args_is_help=True)
 def fit(
     table: Table,
-    target: Annotated[str, typer.Option("--target", metavar="COLUMN", help="What to predict: classes or numbers.")],
+    column: Annotated[str, typer.Option("--target", metavar="COLUMN", help="What to predict: classes or numbers.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where the machine goes.")],
-    group: Annotated[
+    together: Annotated[
         str | None,
         typer.Option("--group", metavar="COLUMN", help="Whose rows are held out together, such as patient."),
     ] = None,
@@ -63,8 +63,8 @@ def fit(
         result = job(
             table,
             output,
-            target=target,
-            group=group,
+            target=column,
+            group=together,
             task=task,
             kernel=kernel,
             metric=metric,
@@ -93,7 +93,7 @@ def fit(
 @rfm.command(no_args_is_help=True)
 def predict(
     table: Table,
-    model: Annotated[Path, typer.Option("--model", metavar="FOLDER", help="A machine written by rfm fit.")],
+    model: Annotated[Path, typer.Option("--model", "-m", metavar="FOLDER", help="A machine written by rfm fit.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="TSV", help="Table of predictions to write.")],
     json: options.Json = False,
     quiet: options.Quiet = False,

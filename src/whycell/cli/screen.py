@@ -84,7 +84,6 @@ def screen(
 
     \b
     Example:
-      whycell genes embed genes.parquet -o vectors.parquet
       whycell screen --features vectors.parquet --interactions ppi.tsv --pairs sl_pairs.tsv -o ranked.tsv
       whycell screen --dependency CRISPRGeneEffect.csv --expression Expression.csv --lineage Model.csv -o ranked.tsv
     """

@@ -158,7 +158,7 @@ def explain(
     genome: Genome = None,
     task: Task = None,
     rule: Annotated[RuleName, typer.Option("--rule", help="DeepLIFT's rule.")] = RuleName.genomics,
-    references: Annotated[
+    shuffles: Annotated[
         int, typer.Option("--references", metavar="N", min=1, help="Dinucleotide shuffles each is compared with.")
     ] = 20,
     seed: options.Seed = 0,
@@ -188,7 +188,7 @@ def explain(
             genome=genome,
             tasks=tuple(task or ()),
             rule=rule.value,
-            references=references,
+            references=shuffles,
             seed=seed,
             threads=threads,
             device=device.value,
