@@ -32,12 +32,16 @@ def test_a_folder_replaced_by_a_process_that_is_killed_at_once_is_the_new_one(tm
 def test_a_block_that_fails_leaves_what_was_there(tmp_path):
     path = tmp_path / "calls.tsv"
     write_whole(path, "old\n")
-    with pytest.raises(ZeroDivisionError), written_whole(path, force=True) as scratch:
-        scratch.write_text("half")
-        raise ZeroDivisionError
-    with pytest.raises(ZeroDivisionError), folder_written_whole(tmp_path / "folder") as scratch:
-        scratch.mkdir()
-        raise ZeroDivisionError
+
+    def fails(writer, make):
+        with writer as scratch:
+            make(scratch)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fails(written_whole(path, force=True), lambda scratch: scratch.write_text("half"))
+    with pytest.raises(ZeroDivisionError):
+        fails(folder_written_whole(tmp_path / "folder"), lambda scratch: scratch.mkdir())
     assert path.read_text() == "old\n"
     assert [p.name for p in tmp_path.iterdir()] == ["calls.tsv"]
 

@@ -30,7 +30,7 @@ def _train(net: nn.Module, X: torch.Tensor, y: torch.Tensor, *, steps: int = 300
 
 
 def test_learning_a_product_of_two_inputs_makes_the_first_layer_look_at_them() -> None:
-    """x0 x1 of many inputs, small first weights: the AGOP's root comes to resemble W'W; so it does on shuffled labels."""
+    """x0 x1 of many inputs, small first weights: the AGOP's root comes to resemble W'W; also on shuffled labels."""
     generator = torch.Generator().manual_seed(0)
     X = torch.randn(1000, 20, generator=generator)
     y = X[:, 0] * X[:, 1]

@@ -36,7 +36,7 @@ def matched_negatives(first: np.ndarray, second: np.ndarray, *, n_genes: int, se
         keys = _keys(a, b, n_genes)
         fresh = np.zeros(len(a), dtype=bool)
         fresh[np.unique(keys, return_index=True)[1]] = True
-        good = fresh & (a != b) & ~np.isin(keys, positive) & ~np.isin(keys, _keys(*kept, n_genes))
+        good = fresh & (a != b) & ~np.isin(keys, positive) & ~np.isin(keys, _keys(kept[0], kept[1], n_genes))
         kept = np.hstack([kept, [a[good], b[good]]])
         a, b = a[~good], b[~good]
         if not len(a) or not left:

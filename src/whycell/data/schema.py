@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 
 from whycell.data.blocks import Cells
 
-__all__ = ["CELL_TYPE_ID", "DONOR", "RESERVED_OBS", "donor_kinds", "is_reserved", "organism_name", "organisms", "primary_cells"]
+__all__ = [
+    "CELL_TYPE_ID",
+    "DONOR",
+    "RESERVED_OBS",
+    "donor_kinds",
+    "is_reserved",
+    "organism_name",
+    "organisms",
+    "primary_cells",
+]
 
 DONOR = "donor_id"
 CELL_TYPE_ID = "cell_type_ontology_term_id"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from whycell.data.pair_negatives import with_matched_negatives
 from whycell.data.pair_splits import PairSplit, split_pairs
 from whycell.data.pairs import PairTable, check_known, evidence_of, pair_keys, read_evidence, read_pairs
 from whycell.data.whole import check_free, written_whole
+from whycell.errors import MissingExtraError
 from whycell.jobs.record import fingerprint_file, write_run
 from whycell.jobs.screen_inputs import read_drugs, read_gene_features, weights_of
 from whycell.jobs.screen_ranked import ranked_candidates
@@ -76,7 +78,15 @@ def screen_pairs(
     Returns
     -------
     What the table and the page hold.
+
+    Raises
+    ------
+    MissingExtraError
+        lightgbm, of which the model is made, is not installed.
     """
+    if find_spec("lightgbm") is None:
+        msg = "a screen of pairs needs lightgbm; install it with: pip install 'whycell[trees]'"
+        raise MissingExtraError(msg)
     talk = talk or Talk()
     split_file = output.with_name(output.name + ".split.json")
     check_free(output, report, split_file if folds else None, force=force)
