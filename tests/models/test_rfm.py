@@ -211,7 +211,7 @@ def test_a_saved_machine_answers_the_same_and_an_edited_one_is_refused(tmp_path)
     assert card["target"] == "y"
     about = tmp_path / "m" / "about.json"
     about.write_text(about.read_text().replace('"target": "y"', '"target": "z"'))
-    with pytest.raises(ModelError, match="changed after it was written"):
+    with pytest.raises(ModelError, match="edited after it was written"):
         load(tmp_path / "m")
 
 

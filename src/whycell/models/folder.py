@@ -31,7 +31,7 @@ def write_folder(
     kind: str,
     about: Mapping[str, Any],
     version: int = 1,
-    files: Mapping[str, bytes] | None = None,
+    files: Mapping[str, bytes | None] | None = None,
     force: bool = False,
 ) -> Path:
     """Write a model to a folder of its own, whole or not at all.
@@ -49,7 +49,7 @@ def write_folder(
     version
         Of the format.
     files
-        Further files beside, by name.
+        Further files that such a model may have beside, by name; ``None`` for one that this model has not.
     force
         Replace a model of the same kind. A folder that holds anything else is never replaced.
 
@@ -72,7 +72,8 @@ def write_folder(
         with folder_written_whole(folder, force=force) as scratch:
             scratch.mkdir(mode=0o755)
             for name, content in {WEIGHTS: weights, **files}.items():
-                (scratch / name).write_bytes(content)
+                if content is not None:
+                    (scratch / name).write_bytes(content)
             (scratch / ABOUT).write_text(json.dumps(card, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     except OSError as error:
         if isinstance(error, OutputError):
@@ -82,7 +83,9 @@ def write_folder(
     return folder
 
 
-def read_folder(folder: Path, *, kind: str, version: int = 1) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def read_folder(
+    folder: Path, *, kind: str, version: int | tuple[int, ...] = 1, cure: str = "Give a folder that whycell wrote."
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Weights and card of a saved model.
 
     Parameters
@@ -90,14 +93,16 @@ def read_folder(folder: Path, *, kind: str, version: int = 1) -> tuple[dict[str,
     folder
         That ``write_folder`` wrote.
     kind, version
-        What it must be.
+        What it must be; one of several versions.
+    cure
+        Sentence for one that is no such folder: where to get one.
 
     Raises
     ------
     ModelError
         The folder is missing, foreign, truncated or edited.
     """
-    card = read_about(folder, kind=kind, version=version)
+    card = read_about(folder, kind=kind, version=version, cure=cure)
     path = Path(folder) / WEIGHTS
     weights = path.read_bytes() if path.is_file() else b""
     if hashlib.sha256(weights).hexdigest() != card["weights_sha256"]:
@@ -109,11 +114,13 @@ def read_folder(folder: Path, *, kind: str, version: int = 1) -> tuple[dict[str,
     return load_tensors(weights), card
 
 
-def read_about(folder: Path, *, kind: str, version: int = 1) -> dict[str, Any]:
-    """The card of a saved model of that kind, checked against its own digest."""
+def read_about(
+    folder: Path, *, kind: str, version: int | tuple[int, ...] = 1, cure: str = "Give a folder that whycell wrote."
+) -> dict[str, Any]:
+    """The card of a saved model, checked against its own digest; parameters as of ``read_folder``."""
     path = Path(folder) / ABOUT
     if not path.is_file():
-        msg = f"{folder} is not a saved model: it has no {ABOUT}. Give a folder that whycell wrote."
+        msg = f"{folder} is not a saved model: it has no {ABOUT}. {cure}"
         raise ModelError(msg)
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
@@ -121,13 +128,15 @@ def read_about(folder: Path, *, kind: str, version: int = 1) -> dict[str, Any]:
     except (ValueError, AttributeError):
         card, found = {}, None
     if found != kind:
-        got = f"holds a {found}" if found else "was not written by whycell, or is cut short"
-        msg = f"{path} {got}; wanted a {kind}."
+        ours = str(found).startswith("whycell.")
+        got = f"holds a {found}, wanted is a {kind}" if ours else "was not written by whycell, or is cut short"
+        msg = f"{path} {got}. {cure}"
         raise ModelError(msg)
-    if card.get("format") != version:
+    versions = version if isinstance(version, tuple) else (version,)
+    if card.get("format") not in versions:
         msg = (
-            f"{path} has format {card.get('format')}, this whycell reads format {version}. Install the whycell that "
-            "wrote it, or train anew."
+            f"{path} has format {card.get('format')}, this whycell reads {_formats(versions)}. "
+            "Install the whycell that wrote it, or train anew."
         )
         raise ModelError(msg)
     if card.get("sha256") != _digest(card):
@@ -137,6 +146,10 @@ def read_about(folder: Path, *, kind: str, version: int = 1) -> dict[str, Any]:
         )
         raise ModelError(msg)
     return dict(card)
+
+
+def _formats(versions: tuple[int, ...]) -> str:
+    return f"format{'s' if len(versions) > 1 else ''} {' and '.join(map(str, versions))}"
 
 
 def _digest(card: Mapping[str, Any]) -> str:

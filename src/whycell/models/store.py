@@ -7,25 +7,18 @@ in one sentence before anything is computed with it.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load as load_tensors
-from safetensors.numpy import save as save_tensors
 
 from whycell.encode.cells import Encoder
-from whycell.errors import ModelError, OutputError
 from whycell.models.answer import Answerer, Norms
 from whycell.models.examples import FILE as _EXAMPLES
 from whycell.models.examples import Examples, pack
+from whycell.models.folder import read_about, read_folder, write_folder
 from whycell.models.home import Homes
 from whycell.models.leaves import LeafSpace
 from whycell.models.lessons import Learned
@@ -42,7 +35,7 @@ KIND = "whycell.CellTyper"
 #: :data:`POOLED`, so that an older whycell refuses them instead of leaving a part out.
 FORMAT = 1
 POOLED = 2
-_WEIGHTS, _ABOUT = "weights.safetensors", "about.json"
+_CURE = "Give a folder written by `whycell train`, or a name from `whycell models`."
 _HOMES = ("means", "owner", "whiten", "limit", "trust", "measured")
 
 
@@ -74,61 +67,19 @@ def save(
     OutputError
         Where the folder exists and may not be replaced.
     """
-    if folder.exists():
-        ours = folder.is_dir() and {p.name for p in folder.iterdir()} <= {_WEIGHTS, _ABOUT, _EXAMPLES, "run.json"}
-        if not force or not ours:
-            cure = "use --force to replace it" if ours else "choose another name: it holds other files"
-            msg = f"{folder} exists already; {cure}."
-            raise OutputError(msg)
-    weights = save_tensors(_tensors(answerer))
     plainest = about.get("representation") is None and not is_machine(answerer.learned.heads[0])
     number = FORMAT if plainest else POOLED
-    card = {**about, "kind": KIND, "format": number, "model_genes": [str(g) for g in answerer.genes]}
+    card = {**about, "model_genes": [str(g) for g in answerer.genes]}
     card["other_genes"] = [str(g) for g in answerer.other.genes]
     card["space"] = _space_to_plain(answerer.space)
     card["numbers"] = _numbers(answerer)
     if answerer.pool is not None:
         card["pool"] = plain(answerer.pool)
-    files = {_WEIGHTS: weights}
+    files: dict[str, bytes | None] = {_EXAMPLES: None}
     card.pop("examples", None)
     if examples is not None:
         files[_EXAMPLES], card["examples"] = pack(examples)
-    card["weights_sha256"] = hashlib.sha256(weights).hexdigest()
-    card["sha256"] = _digest(card)
-    try:
-        _write(folder, files, json.dumps(card, indent=1, sort_keys=True) + "\n")
-    except OSError as error:
-        msg = f"{folder} cannot be written: {error.strerror}. Choose a folder that may be written to."
-        raise OutputError(msg) from error
-    return folder
-
-
-def _write(folder: Path, files: Mapping[str, bytes], card: str) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        for name, content in files.items():
-            (scratch / name).write_bytes(content)
-        (scratch / _ABOUT).write_text(card, encoding="utf-8")
-        scratch.chmod(0o755)
-        if folder.exists():
-            _exchange(folder, scratch)
-        else:
-            os.replace(scratch, folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _exchange(folder: Path, new: Path) -> None:
-    """The model that is there steps aside, and comes back should the new one not get in."""
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    os.replace(folder, aside)
-    try:
-        os.replace(new, folder)
-    except BaseException:
-        os.replace(aside, folder)
-        raise
-    shutil.rmtree(aside)
+    return write_folder(folder, _tensors(answerer), kind=KIND, about=card, version=number, files=files, force=force)
 
 
 def load(folder: Path) -> tuple[Answerer, dict[str, Any]]:
@@ -143,58 +94,18 @@ def load(folder: Path) -> tuple[Answerer, dict[str, Any]]:
     ModelError
         Where the folder is missing, foreign, truncated or edited.
     """
-    card = read_card(folder)
-    weights = (folder / _WEIGHTS).read_bytes() if (folder / _WEIGHTS).is_file() else b""
-    if hashlib.sha256(weights).hexdigest() != card["weights_sha256"]:
-        msg = (
-            f"The weights in {folder} are not those its about.json was written with: truncated or replaced. "
-            "Copy the model again, or train it anew."
-        )
-        raise ModelError(msg)
-    tensors = load_tensors(weights)
+    tensors, card = read_folder(folder, kind=KIND, version=(FORMAT, POOLED), cure=_CURE)
     return _rebuild(tensors, card), card
 
 
 def read_card(folder: Path) -> dict[str, Any]:
     """The card of a saved model, checked against its own digest."""
-    path = Path(folder) / _ABOUT
-    if not path.is_file():
-        msg = (
-            f"{folder} is not a saved model: it has no {_ABOUT}. Give a folder written by `whycell train`, or a name "
-            "from `whycell models`."
-        )
-        raise ModelError(msg)
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-        foreign = card.get("kind") != KIND
-    except (ValueError, AttributeError):
-        card, foreign = {}, True
-    if foreign:
-        msg = f"{path} was not written by whycell, or is cut short. Give a folder written by `whycell train`."
-        raise ModelError(msg)
-    if card.get("format") not in (FORMAT, POOLED):
-        msg = (
-            f"{path} has format {card.get('format')}, this whycell reads formats {FORMAT} and {POOLED}. Install the "
-            "whycell that wrote it, or train anew."
-        )
-        raise ModelError(msg)
-    if card.get("sha256") != _digest(card):
-        msg = (
-            f"{path} was edited after it was written, so its figures cannot be trusted. Copy the model again, or "
-            "train it anew."
-        )
-        raise ModelError(msg)
-    return dict(card)
+    return read_about(folder, kind=KIND, version=(FORMAT, POOLED), cure=_CURE)
 
 
 def fingerprint(card: Mapping[str, Any]) -> str:
     """What identifies a saved model: the digest over its card, which covers its weights."""
     return f"sha256:{card['sha256']}"
-
-
-def _digest(card: Mapping[str, Any]) -> str:
-    plain = {key: value for key, value in card.items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def _tensors(answerer: Answerer) -> dict[str, np.ndarray]:

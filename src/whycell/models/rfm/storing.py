@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -11,11 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.numpy import load as load_tensors
-from safetensors.numpy import save as save_tensors
 
-from whycell.data.whole import folder_written_whole
-from whycell.errors import ModelError, OutputError
+from whycell.models.folder import read_folder, write_folder
 from whycell.models.rfm import estimator as estimators
 from whycell.models.rfm.choosing import Chain
 from whycell.models.rfm.encoding import Encoding
@@ -28,8 +23,6 @@ from whycell.models.rfm.scale import Grown, Split
 __all__ = ["KIND", "load", "save"]
 
 KIND = "whycell.RecursiveFeatureMachine"
-_FORMAT = 1
-_WEIGHTS, _ABOUT = "weights.safetensors", "about.json"
 _TASKS = {
     "classification": estimators.RecursiveFeatureMachineClassifier,
     "regression": estimators.RecursiveFeatureMachineRegressor,
@@ -54,18 +47,8 @@ def save(machine: FeatureMachine, folder: Path, *, about: Mapping[str, Any], for
         The folder is there and may not be replaced.
     """
     inner = getattr(machine, "machine_", machine)
-    if folder.exists() and force and not {p.name for p in folder.iterdir()} <= {_WEIGHTS, _ABOUT, "run.json"}:
-        msg = f"{folder} holds other files than a machine's; choose another name."
-        raise OutputError(msg)
     tensors, card = _packed(inner)
-    weights = save_tensors(tensors)
-    card = {**about, **card, "kind": KIND, "format": _FORMAT, "weights_sha256": hashlib.sha256(weights).hexdigest()}
-    card["sha256"] = _digest(card)
-    with folder_written_whole(folder, force=force) as scratch:
-        scratch.mkdir()
-        (scratch / _WEIGHTS).write_bytes(weights)
-        (scratch / _ABOUT).write_text(json.dumps(card, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    return folder
+    return write_folder(folder, tensors, kind=KIND, about={**about, **card}, force=force)
 
 
 def load(folder: Path | str) -> tuple[FeatureMachine, dict[str, Any]]:
@@ -85,26 +68,8 @@ def load(folder: Path | str) -> tuple[FeatureMachine, dict[str, Any]]:
     ModelError
         The folder is missing, foreign, truncated or edited.
     """
-    folder = Path(folder)
-    try:
-        card = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
-        weights = (folder / _WEIGHTS).read_bytes()
-        ours = card.get("kind") == KIND and card.get("format") == _FORMAT
-    except (OSError, ValueError, AttributeError) as error:
-        msg = f"{folder} is no saved machine ({error}); give a folder written by `whycell rfm fit`."
-        raise ModelError(msg) from error
-    if not ours:
-        msg = f"{folder} is no machine of format {_FORMAT} but {card.get('kind')!r}; give one of `whycell rfm fit`."
-        raise ModelError(msg)
-    if card.get("sha256") != _digest(card) or hashlib.sha256(weights).hexdigest() != card["weights_sha256"]:
-        msg = f"{folder} was changed after it was written, or is cut short; copy it again, or fit anew."
-        raise ModelError(msg)
-    return _unpacked(load_tensors(weights), card), card
-
-
-def _digest(card: Mapping[str, Any]) -> str:
-    plain = {key: value for key, value in card.items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+    tensors, card = read_folder(Path(folder), kind=KIND, cure="Give a folder written by `whycell rfm fit`.")
+    return _unpacked(tensors, card), card
 
 
 def _packed(machine: FeatureMachine) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
