@@ -105,11 +105,11 @@ def test_jobs_of_slurm_are_started_as_asked(monkeypatch: pytest.MonkeyPatch) -> 
     asked: dict[str, object] = {}
 
     class Queue(LocalCluster):
-        """Takes the place of dask-jobqueue's cluster: what was asked of it, and workers in this process."""
+        """Takes the place of dask-jobqueue's cluster: what was asked of it, and a worker here."""
 
         def __init__(self, **words: object) -> None:
             asked.update(words)
-            super().__init__(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0")
+            super().__init__(n_workers=1, threads_per_worker=1, dashboard_address=":0")
 
         def scale(self, n: int = 1, *, jobs: int = 0) -> None:
             asked["jobs"] = asked.get("jobs") or jobs

@@ -42,8 +42,8 @@ def test_a_second_answer_does_not_lose_the_first_one_s_record(tmp_path: Path) ->
     assert "earlier" not in _write(tmp_path / "b.h5ad")
 
 
-def test_a_foreign_run_json_is_replaced_and_no_folder_is_an_error(tmp_path: Path) -> None:
+def test_a_foreign_run_json_is_replaced_and_a_file_for_a_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("[1, 2")
     assert "earlier" not in _write(tmp_path / "a.h5ad")
     with pytest.raises(OutputError, match="cannot be written"):
-        _write(tmp_path / "nowhere" / "a.h5ad")
+        _write(tmp_path / "run.json" / "a.h5ad")

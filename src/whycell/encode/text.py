@@ -105,7 +105,6 @@ class LocalEncoder:
             if find_spec("sentence_transformers") is None:
                 msg = f"Texts are encoded by sentence-transformers, which is not installed: {_NEEDED}."
                 raise MissingExtraError(msg)
-            os.environ.setdefault("HF_HUB_OFFLINE", "1")  # the folder has all; asking the network would only take time
             os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
             import torch
             from sentence_transformers import SentenceTransformer
