@@ -113,6 +113,7 @@ def test_jobs_of_slurm_are_started_as_asked(monkeypatch: pytest.MonkeyPatch) -> 
 
         def scale(self, n: int = 1, *, jobs: int = 0) -> None:
             asked["jobs"] = asked.get("jobs") or jobs
+            super().scale(1 if jobs else n)
 
     monkeypatch.setitem(sys.modules, "dask_jobqueue", SimpleNamespace(SLURMCluster=Queue))
     engine = Engine("slurm:jobs=3,cores=4,memory=16GB,queue=short,walltime=01:00:00")
