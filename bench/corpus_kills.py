@@ -55,6 +55,8 @@ def killed(code: str, source: Path, output: Path, *, kills: int, longest: float,
     """Run, kill while it works, run again; after so many kills let it end. One that ended early begins anew."""
     done = {"killed": 0, "finished before the kill": 0}
     while done["killed"] < kills or not output.exists():
+        if output.exists():  # killed between its end and its exit
+            shutil.rmtree(output)
         process = subprocess.Popen([sys.executable, "-c", code, str(source), str(output)], stdout=subprocess.PIPE)
         assert process.stdout is not None
         process.stdout.readline()
