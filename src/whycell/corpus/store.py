@@ -22,7 +22,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from whycell.data.whole import write_whole, written_whole
+from whycell.data.whole import card_digest, write_whole, written_whole
 from whycell.errors import DataError, FormatError
 
 __all__ = [
@@ -235,7 +235,7 @@ def open_store(folder: Path, *, verify: bool = True) -> Store:
     """
     folder = Path(folder)
     about = _card(folder / _ABOUT, _STORE, "whycell corpus gather")
-    if about.get("sha256") != _digest(about):
+    if about.get("sha256") != card_digest(about):
         msg = f"{folder / _ABOUT} was edited after it was written; gather the corpus again."
         raise FormatError(msg)
     _sized(folder / _VECTORS, about["n"] * about["d"] * DTYPE.itemsize, "copy the corpus again")
@@ -264,7 +264,7 @@ def write_about(folder: Path, about: Mapping[str, Any]) -> None:
         if path.is_file() and path.name != _ABOUT
     }
     card = {**about, "kind": _STORE, "format": _FORMAT, "dtype": "float16", "files": files}
-    card["sha256"] = _digest(card)
+    card["sha256"] = card_digest(card)
     write_whole(folder / _ABOUT, json.dumps(card, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
 
@@ -309,11 +309,6 @@ def _card(path: Path, kind: str, maker: str) -> dict[str, Any]:
         msg = f"{path} is missing, cut short, or was not written by this whycell; give what `{maker}` wrote."
         raise FormatError(msg)
     return dict(about)
-
-
-def _digest(about: Mapping[str, Any]) -> str:
-    plain = {key: value for key, value in about.items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def _sized(path: Path, size: int, cure: str) -> None:

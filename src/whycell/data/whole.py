@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from whycell.errors import OutputError
 
-__all__ = ["check_free", "exchange", "folder_written_whole", "write_whole", "written_whole"]
+__all__ = ["card_digest", "check_free", "exchange", "folder_written_whole", "write_whole", "written_whole"]
 
 _HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
 
@@ -131,6 +134,12 @@ def write_whole(path: Path, content: bytes | str) -> None:
             scratch.write_bytes(content.encode() if isinstance(content, str) else content)
         except OSError as error:
             raise _unwritable(path, error) from None
+
+
+def card_digest(card: Mapping[str, Any]) -> str:
+    """SHA-256 of a ``card`` without its own key ``sha256``, by which it is known as whole and unedited."""
+    plain = {key: value for key, value in card.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def _unwritable(path: Path, error: OSError) -> OutputError:

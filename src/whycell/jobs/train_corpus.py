@@ -16,6 +16,7 @@ from whycell.data.whole import check_free
 from whycell.errors import DataError
 from whycell.jobs.record import write_run
 from whycell.knowledge.terms import Ontology
+from whycell.models.device import torch_device
 
 if TYPE_CHECKING:
     from whycell.corpus.store import Store
@@ -99,7 +100,7 @@ def train_corpus(
     fairness = _told_fairness(store, talk)
     stopping, calibrating = _halves(held_out_cells(store, kinds, encoder.held_out, most=2 * _MOST_HELD), kinds, encoder)
     sample = sampled(encoder, kinds)
-    device = _device(device)
+    device = torch_device(device)
     mark = _mark(store, settings, seed, device)
     scratch = output.with_name(f".{output.name}.training")
     trained = train_streamed(
@@ -214,11 +215,3 @@ def _encoder_card(encoder: Any) -> dict[str, Any]:
     """What a card says of the encoder."""
     keys = ("gene_vectors", "n_dimensions", "sampled_cells")
     return {key: encoder.about[key] for key in keys} | {"encoder": f"sha256:{encoder.digest}"}
-
-
-def _device(device: str) -> str:
-    if device != "auto":
-        return device
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"

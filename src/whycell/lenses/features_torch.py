@@ -219,6 +219,6 @@ def _several(out: Tensor, by: list[Tensor], ones: Tensor, *, keep: bool) -> list
         try:
             return slope(ones, batched=True, retain=True)
         except (RuntimeError, NotImplementedError):
-            pass
+            pass  # an operation that vmap has no rule for: one row at a time gives the same
     rows = [slope(one, batched=False, retain=keep or i + 1 < len(ones)) for i, one in enumerate(ones)]
     return [torch.stack(each) for each in zip(*rows, strict=True)]

@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from whycell.corpus.store import COLUMNS
 from whycell.data.values import ValueKind, judge_values, to_linear
-from whycell.data.whole import write_whole
+from whycell.data.whole import card_digest, write_whole
 from whycell.encode.cells import Encoder, Gaps, align_genes
 from whycell.encode.gene_vectors import GeneVectors, read_gene_vectors
 from whycell.encode.genept import prepare_gene_matrix
@@ -256,7 +256,7 @@ def load_corpus_encoder(folder: Path) -> CorpusEncoder:
     try:
         about = json.loads((folder / _CARD).read_text(encoding="utf-8"))
         raw = (folder / _TENSORS).read_bytes()
-        ours = about["kind"] == _KIND and about["format"] == _FORMAT and about["sha256"] == _digest(about)
+        ours = about["kind"] == _KIND and about["format"] == _FORMAT and about["sha256"] == card_digest(about)
     except (OSError, ValueError, KeyError, TypeError):
         about, raw, ours = {}, b"", False
     if not ours or hashlib.sha256(raw).hexdigest() != about["tensors_sha256"]:
@@ -426,9 +426,4 @@ def _card(made: CorpusEncoder) -> dict[str, Any]:
         "n_dimensions": made.n_dimensions,
         "tensors_sha256": hashlib.sha256(save_tensors(_tensors(made))).hexdigest(),
     }
-    return {**card, "sha256": _digest(card)}
-
-
-def _digest(about: Mapping[str, Any]) -> str:
-    plain = {key: value for key, value in about.items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+    return {**card, "sha256": card_digest(card)}

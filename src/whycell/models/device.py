@@ -8,7 +8,7 @@ __all__ = ["torch_device"]
 
 
 def torch_device(device: str) -> str:
-    """``"cpu"`` or ``"cuda"`` for what was asked; ``"auto"`` takes a GPU where torch has one.
+    """What was asked for (``"cpu"``, ``"cuda"``, ``"cuda:1"``); ``"auto"`` takes a GPU where torch has one.
 
     Raises
     ------
@@ -19,10 +19,11 @@ def torch_device(device: str) -> str:
 
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if device not in ("cpu", "cuda"):
+    kind = device.partition(":")[0]
+    if kind not in ("cpu", "cuda"):
         msg = f"device is {device!r}; 'auto', 'cpu' or 'cuda' is needed."
         raise UsageError(msg)
-    if device == "cuda" and not torch.cuda.is_available():
-        msg = "device is 'cuda', and torch finds no GPU here; use 'cpu' or 'auto'."
+    if kind == "cuda" and not torch.cuda.is_available():
+        msg = f"device is {device!r}, and torch finds no GPU here; use 'cpu' or 'auto'."
         raise UsageError(msg)
     return device

@@ -16,7 +16,7 @@ import numpy as np
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from whycell.data.whole import folder_written_whole
+from whycell.data.whole import card_digest, folder_written_whole
 from whycell.errors import ModelError, OutputError
 
 __all__ = ["ABOUT", "WEIGHTS", "read_about", "read_folder", "write_folder"]
@@ -67,7 +67,7 @@ def write_folder(
             raise OutputError(msg)
     weights = save_tensors({name: np.ascontiguousarray(value) for name, value in tensors.items()})
     card = {**about, "kind": kind, "format": version, "weights_sha256": hashlib.sha256(weights).hexdigest()}
-    card["sha256"] = _digest(card)
+    card["sha256"] = card_digest(card)
     try:
         with folder_written_whole(folder, force=force) as scratch:
             scratch.mkdir(mode=0o755)
@@ -139,7 +139,7 @@ def read_about(
             "Install the whycell that wrote it, or train anew."
         )
         raise ModelError(msg)
-    if card.get("sha256") != _digest(card):
+    if card.get("sha256") != card_digest(card):
         msg = (
             f"{path} was edited after it was written, so its figures cannot be trusted. Copy the model again, or "
             "train it anew."
@@ -150,8 +150,3 @@ def read_about(
 
 def _formats(versions: tuple[int, ...]) -> str:
     return f"format{'s' if len(versions) > 1 else ''} {' and '.join(map(str, versions))}"
-
-
-def _digest(card: Mapping[str, Any]) -> str:
-    plain = {key: value for key, value in card.items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from whycell.lenses import significance
+
 __all__ = ["pooled_p_values", "q_values", "shuffles"]
 
 _ORDERS = 64
@@ -49,7 +51,5 @@ def q_values(p: np.ndarray) -> np.ndarray:
     flat = np.asarray(p, dtype=float).ravel()
     out = np.full(len(flat), np.nan)
     known = np.flatnonzero(np.isfinite(flat))
-    order = known[np.argsort(flat[known], kind="stable")[::-1]]
-    m = len(order)
-    out[order] = np.minimum(np.minimum.accumulate(flat[order] * m / np.arange(m, 0, -1)), 1)
+    out[known] = significance.q_values(flat[known])
     return out.reshape(np.shape(p))

@@ -23,6 +23,7 @@ from whycell.knowledge.terms import Ontology
 from whycell.models.answer import Answerer, Norms
 from whycell.models.calibrate import make_folds
 from whycell.models.card import make_card
+from whycell.models.device import torch_device
 from whycell.models.example_gathering import gather
 from whycell.models.home import Homes
 from whycell.models.leaves import LeafSpace, build_leaves
@@ -242,7 +243,7 @@ class CellTyper(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             for i, name in enumerate(sources.names)
         )
         texts = sources.texts if first[0] == "genept-w" else None
-        device = _device(self.device)
+        device = torch_device(self.device)
         learned, without = learn(cells, folds, first[1], seed=seed, texts=texts, device=device, talk=talk)
         lookouts = [
             Lookout.train(name, sources, cells, folds, own, seed=own_seed, device=device, talk=talk)
@@ -425,14 +426,6 @@ def _known_network(network: str) -> str:
         msg = f"network is {network!r}; 'mlp' or 'rfm' is needed."
         raise DataError(msg)
     return network
-
-
-def _device(device: str) -> str:
-    if device != "auto":
-        return device
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def branches(

@@ -14,6 +14,7 @@ import torch
 from sklearn.utils.validation import _check_feature_names, _check_sample_weight, check_is_fitted, validate_data
 
 from whycell.errors import DataError, GroupError, UsageError
+from whycell.models.device import torch_device
 from whycell.models.rfm.encoding import Columns, Encoding
 from whycell.models.rfm.learning import Trial, precision_for
 from whycell.models.rfm.planning import plan_of
@@ -206,14 +207,7 @@ class FeatureMachine:
         return self._model.answer(self.encoding_.transform(columns))
 
     def _device(self) -> torch.device:
-        if self.device not in ("auto", "cpu", "cuda"):
-            msg = f"There is no device {self.device!r}; there are auto, cpu and cuda."
-            raise UsageError(msg)
-        there = torch.cuda.is_available()
-        if self.device == "cuda" and not there:
-            msg = "device is 'cuda' and torch sees no GPU; use device='auto' or 'cpu'."
-            raise UsageError(msg)
-        return torch.device("cuda" if self.device != "cpu" and there else "cpu")
+        return torch.device(torch_device(self.device))
 
     def _precision(self, rows: int) -> torch.dtype:
         if self.precision not in ("auto", "single", "double"):
