@@ -20,7 +20,7 @@ from whycell.patterns.motifs import distinct, find_motifs
 from whycell.reports.motifs import motifs_page
 from whycell.results import Motif, MotifFindings
 
-__all__ = ["motifs_of_scores", "read_motifs", "read_scores"]
+__all__ = ["motifs_of_scores", "read_hits", "read_motifs", "read_scores"]
 
 _FEWEST_SITES = 20
 _LEAST_BITS = 4.0
@@ -125,6 +125,33 @@ def read_motifs(folder: Path) -> dict[str, list[Motif]]:
         raise FormatError(msg) from error
 
 
+def read_hits(folder: Path) -> pd.DataFrame:
+    """Hits of a folder that ``motifs_of_scores`` wrote.
+
+    Returns
+    -------
+    One row a hit: the columns of ``MotifFindings.hits``. ``start_in_sequence`` and ``strand_in_sequence`` count in the
+    sequence, whether or not its place in a chromosome is known.
+
+    Raises
+    ------
+    FormatError
+        It is no such folder, or one of an earlier version.
+    """
+    path = Path(folder) / "hits.tsv"
+    text = dict.fromkeys(("task", "motif", "strand", "name", "chromosome", "strand_in_sequence"), str)
+    try:
+        hits = pd.read_csv(path, sep="\t", dtype=text, keep_default_na=False, na_values={"contribution": [""]})
+    except (OSError, ValueError) as error:
+        msg = f"{folder} holds no hits ({error}); wanted a folder that `whycell motifs` wrote."
+        raise FormatError(msg) from error
+    absent = {*_COLUMNS["hits"], "name", "start_in_sequence", "strand_in_sequence"} - set(hits.columns)
+    if absent:
+        msg = f"{path} has no column {sorted(absent)[0]!r}; write the folder anew with `whycell motifs`."
+        raise FormatError(msg)
+    return hits
+
+
 _COLUMNS = {
     "hits": ["task", "motif", "sequence", "start", "stop", "strand", "score", "q", "contribution"],
     "matches": ["task", "motif", "known", "name", "p", "q", "offset", "strand"],
@@ -211,14 +238,16 @@ def _joined(parts: Sequence[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
 def _placed(hits: pd.DataFrame, where: dict[str, np.ndarray]) -> pd.DataFrame:
     """With the names of the sequences, and in the letters of the chromosome where places are known."""
     at = hits["sequence"].to_numpy(dtype=np.int64)
+    within = {"start_in_sequence": hits["start"], "strand_in_sequence": hits["strand"]}
     hits = hits.assign(name=where["name"][at])
     if "chromosome" not in where:
-        return hits
+        return hits.assign(**within)
     turned = where["strand"][at] == "-"
     start = np.where(turned, where["stop"][at] - hits["stop"], where["start"][at] + hits["start"])
     width = hits["stop"] - hits["start"]
     strand = np.where(turned, hits["strand"].map({"+": "-", "-": "+"}), hits["strand"])
-    return hits.assign(chromosome=where["chromosome"][at], start=start, stop=start + width, strand=strand)
+    chromosome = where["chromosome"][at]
+    return hits.assign(chromosome=chromosome, start=start, stop=start + width, strand=strand, **within)
 
 
 def _write(result: MotifFindings, folder: Path, *, report: bool) -> None:

@@ -69,8 +69,9 @@ class MotifFindings:
     motifs
         Those of each task, by its name, the commonest first.
     hits
-        One row a hit: ``task, motif, sequence, name, start, stop, strand, score, q, contribution``, and ``chromosome``
-        where places are known; ``start`` and ``stop`` then count in the chromosome.
+        One row a hit: ``task, motif, sequence, start, stop, strand, score, q, contribution, name``, and ``chromosome``
+        where places are known; ``start``, ``stop`` and ``strand`` are then those of the chromosome.
+        ``start_in_sequence`` (from 0) and ``strand_in_sequence`` are those of the sequence always.
     matches
         One row a motif and known motif: ``task, motif, known, name, p, q, offset, strand``.
     left_out
