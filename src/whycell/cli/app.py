@@ -23,6 +23,7 @@ from whycell.cli.project import project
 from whycell.cli.rfm import rfm
 from whycell.cli.screen import screen
 from whycell.cli.sequences import sequences
+from whycell.cli.sequences_explain import explain as explain_bases
 from whycell.cli.subgroups import subgroups
 from whycell.cli.train import train
 
@@ -81,6 +82,9 @@ for _command in (
     motifs,
 ):
     app.command(no_args_is_help=True)(_command)
+
+for _command in (explain_bases,):
+    sequences.command(no_args_is_help=True)(_command)
 
 for _group in (models, genes, sequences, corpus, rfm):
     app.add_typer(_group)

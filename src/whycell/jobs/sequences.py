@@ -1,4 +1,4 @@
-"""Whole jobs on DNA: train a network, predict with it, and score every base."""
+"""Whole jobs on DNA: train a network, and predict with it."""
 
 from __future__ import annotations
 
@@ -7,26 +7,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pandas as pd
 
 from whycell.compute import Talk
 from whycell.data.regions import gc_matched_regions, region_signal
 from whycell.data.sequences import Sequences, join_sequences, read_sequences
-from whycell.data.whole import check_free, write_whole, written_whole
+from whycell.data.whole import check_free, write_whole
 from whycell.encode.sequences import dinucleotide_shuffle, one_hot
 from whycell.errors import UsageError
 from whycell.jobs.record import fingerprint_file, write_run
+from whycell.jobs.sequences_opened import fitted_sequences, opened_model, place_columns
 from whycell.models.kmers import GappedKmers
 from whycell.models.sequence import SequenceModel, held_out_folds
 
-__all__ = ["explain_sequences", "predict_sequences", "train_sequences"]
+__all__ = ["predict_sequences", "train_sequences"]
 
 #: Negatives that are made; anything else is a file of them.
 MADE = ("shuffle", "gc")
 _BASELINE = 4000  # positives that the baseline learns from at most: its matrix grows with them
-_AT_ONCE = 64
 
 
 def train_sequences(
@@ -129,92 +128,15 @@ def predict_sequences(
         As everywhere.
     """
     check_free(output, force=force)
-    trained = _opened(model, threads, device)
-    sequences = _fitted(query, genome, trained, talk or Talk())
+    trained = opened_model(model, threads=threads, device=device)
+    sequences = fitted_sequences(query, trained, genome=genome, talk=talk)
     p = trained.predict_proba(sequences)
-    frame = pd.DataFrame({"name": sequences.names, **_places(sequences)})
+    frame = pd.DataFrame({"name": sequences.names, **place_columns(sequences)})
     for at, task in enumerate(trained.tasks_):
         frame[task] = p[:, at].astype(np.float32)
     write_whole(output, frame.to_csv(sep="\t", index=False, float_format="%.6g", lineterminator="\n"))
     write_run(output, "sequences predict", inputs={str(query): fingerprint_file(query)}, seed=0)
     return frame
-
-
-def explain_sequences(
-    query: Path,
-    output: Path,
-    *,
-    model: Path,
-    genome: Path | None = None,
-    tasks: Sequence[str] = (),
-    rule: str = "genomics",
-    references: int = 20,
-    seed: int = 0,
-    threads: int = 0,
-    device: str = "auto",
-    force: bool = False,
-    talk: Talk | None = None,
-) -> dict[str, Any]:
-    """Score every base of every sequence by the inputs lens, against its own dinucleotide shuffles.
-
-    Writes an HDF5 file: ``sequences`` (n, 4, length) uint8; a group a task with ``hypothetical`` (n, 4, length) and
-    ``contributions`` (n, length) float32, ``output``, ``reference_output`` and ``residual`` (n,); ``names``, and
-    ``chromosome``, ``start``, ``stop``, ``strand`` where known; attributes ``tasks``, ``rule``, ``references``,
-    ``seed`` and ``model``.
-
-    Parameters
-    ----------
-    query, genome, model
-        As of ``predict_sequences``.
-    output
-        The HDF5 file.
-    tasks
-        Those explained; all without.
-    rule
-        ``"rescale"``, ``"reveal-cancel"`` or ``"genomics"``; see ``lenses.deeplift``.
-    references
-        Shuffles of each sequence.
-    seed, threads, device, force, talk
-        As everywhere.
-
-    Returns
-    -------
-    ``sequences``, ``tasks``, and ``residual``: the largest that contributions miss the difference explained by,
-    relative to it.
-    """
-    from whycell.lenses import hypothetical
-    from whycell.models.sequence_fit import torch_threads
-
-    check_free(output, force=force)
-    talk = talk or Talk()
-    trained = _opened(model, threads, device)
-    asked = _asked(tasks, trained)
-    sequences = _fitted(query, genome, trained, talk)
-    x = one_hot(list(sequences.letters))
-    worst = 0.0
-    with written_whole(output, force=force) as scratch, h5py.File(scratch, "w") as file, torch_threads(threads):
-        _describe(file, sequences, x, {"tasks": asked, "rule": rule, "references": references, "seed": seed})
-        file.attrs["model"] = str(model)
-        with talk.progress("scoring bases", len(x) * len(asked)) as bar:
-            for task in asked:
-                group = _room(file.create_group(task), x.shape)
-                for start in range(0, len(x), _AT_ONCE):
-                    rows = slice(start, min(start + _AT_ONCE, len(x)))
-                    shuffles = dinucleotide_shuffle(x[rows], references, seed=seed)
-                    column = trained.tasks_.index(task)
-                    scores = hypothetical(trained.module, x[rows], reference=shuffles, target=column, rule=rule)
-                    group["hypothetical"][rows] = scores.values
-                    group["contributions"][rows] = (scores.values * x[rows]).sum(axis=1)
-                    for name in ("output", "reference_output", "residual"):
-                        group[name][rows] = getattr(scores, name)
-                    scale = np.abs(scores.output - scores.reference_output).max()
-                    worst = max(worst, float(np.abs(scores.residual).max() / max(scale, 1e-12)))
-                    bar.advance(rows.stop - rows.start)
-    parameters = {"model": str(model), "tasks": asked, "rule": rule, "references": references}
-    write_run(
-        output, "sequences explain", inputs={str(query): fingerprint_file(query)}, seed=seed, parameters=parameters
-    )
-    return {"sequences": len(x), "tasks": asked, "residual": worst}
 
 
 def _gathered(
@@ -322,55 +244,3 @@ def _baseline(sequences: Sequences, how: str, model: SequenceModel) -> dict[str,
             kmers = GappedKmers(seed=model.seed).fit(fit_x, fit_y)
             found[task] = auroc(kmers.predict_proba(test_x), test_y > 0)
     return found
-
-
-def _opened(model: Path, threads: int, device: str) -> SequenceModel:
-    found = SequenceModel.load(model)
-    found.threads, found.device = threads, device
-    return found
-
-
-def _fitted(query: Path, genome: Path | None, model: SequenceModel, talk: Talk) -> Sequences:
-    sequences = read_sequences(query, genome=genome)
-    for note in sequences.notes:
-        talk.warn(note)
-    odd = int((sequences.lengths != model.length_).sum())
-    if odd:
-        talk.warn(
-            f"{odd:,} of {len(sequences):,} sequences are cut or padded to the {model.length_} letters that the model "
-            "reads."
-        )
-    return sequences.of_width(model.length_)
-
-
-def _asked(tasks: Sequence[str], model: SequenceModel) -> list[str]:
-    absent = [task for task in tasks if task not in model.tasks_]
-    if absent:
-        msg = f"the model has no task {absent[0]!r}; it has {', '.join(model.tasks_)}."
-        raise UsageError(msg)
-    return list(tasks or model.tasks_)
-
-
-def _places(sequences: Sequences) -> dict[str, np.ndarray]:
-    if sequences.places is None:
-        return {}
-    return {name: getattr(sequences.places, name) for name in ("chromosome", "start", "stop", "strand")}
-
-
-def _describe(file: h5py.File, sequences: Sequences, x: np.ndarray, attributes: dict[str, Any]) -> None:
-    text = h5py.string_dtype()
-    file.create_dataset("sequences", data=x.astype(np.uint8), compression="gzip", compression_opts=1)
-    file.create_dataset("names", data=sequences.names.astype(object), dtype=text)
-    for name, column in _places(sequences).items():
-        kind = {"dtype": text} if column.dtype == object else {}
-        file.create_dataset(name, data=column, **kind)
-    for name, value in attributes.items():
-        file.attrs[name] = value
-
-
-def _room(group: h5py.Group, shape: tuple[int, int, int]) -> h5py.Group:
-    group.create_dataset("hypothetical", shape, "f4")
-    group.create_dataset("contributions", (shape[0], shape[2]), "f4")
-    for name in ("output", "reference_output", "residual"):
-        group.create_dataset(name, (shape[0],), "f4")
-    return group
