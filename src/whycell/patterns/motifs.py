@@ -19,7 +19,7 @@ import pandas as pd
 from whycell.errors import DataError, MissingExtraError
 from whycell.results.motifs import Motif
 
-__all__ = ["distinct", "find_motifs", "motif_from_sites"]
+__all__ = ["distinct", "find_motifs", "likeness", "motif_from_sites"]
 
 _WINDOW, _FLANK = 21, 10
 _FEWEST_SITES = 20
@@ -154,7 +154,7 @@ def distinct(motifs: Sequence[Motif], *, alike: float = 0.9) -> tuple[list[Motif
     same: dict[str, str] = {}
     for motif in motifs:
         sign = motif.name.split("_")[0]
-        like = [k for k in kept if k.name.startswith(sign) and _likeness(k.letters, motif.letters) >= alike]
+        like = [k for k in kept if k.name.startswith(sign) and likeness(k.letters, motif.letters) >= alike]
         if like:
             same[motif.name] = like[0].name
         else:
@@ -162,7 +162,11 @@ def distinct(motifs: Sequence[Motif], *, alike: float = 0.9) -> tuple[list[Motif
     return kept, same
 
 
-def _likeness(one: np.ndarray, other: np.ndarray) -> float:
+def likeness(one: np.ndarray, other: np.ndarray) -> float:
+    """Correlation of two (4, width) tables of letter shares, ``one`` and ``other``, over the best alignment.
+
+    Either strand; the shorter must overlap by two thirds, and by four positions at least.
+    """
     best = -1.0
     least = max(4, -(-2 * min(one.shape[1], other.shape[1]) // 3))
     for turned in (other, other[::-1, ::-1]):
