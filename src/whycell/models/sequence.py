@@ -1,54 +1,58 @@
-"""SequenceModel: learns from DNA what is bound, or how much, and says so with a probability that can be trusted."""
+"""SequenceModel: learns from DNA what is bound, or how much and where, and says so with figures that can be trusted."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
-from scipy.special import expit
+from scipy.special import expit, softmax
+from sklearn.base import BaseEstimator
 from torch import nn
 
 from whycell.compute import Talk
-from whycell.data.near_copies import near_copies
 from whycell.data.sequences import Sequences
-from whycell.data.splits import make_split
 from whycell.encode.sequences import one_hot
 from whycell.errors import DataError, UsageError
-from whycell.metrics.calibration import ece
-from whycell.metrics.intervals import bootstrap_cells
-from whycell.metrics.novelty import auroc
 from whycell.models.device import torch_device
 from whycell.models.folder import read_folder, write_folder
-from whycell.models.nets.dna import NETWORKS, BothStrands
-from whycell.models.sequence_fit import LOSSES, Rows, outputs, train_network
+from whycell.models.nets.dna import BothStrands
+from whycell.models.nets.profile import CountsOf, ProfileOf
+from whycell.models.sequence_data import HELD_OUT, Learnable, held_out_folds, learnable
+from whycell.models.sequence_fit import PassLogger, Resume, Rows, Schedule, outputs, train_network
+from whycell.models.sequence_losses import mean_count, objective_of, set_start
+from whycell.models.sequence_scores import held_out_scores, platt
+from whycell.models.sequence_settings import check_parameters, networks_of, settled
 
 __all__ = ["HELD_OUT", "KIND", "SequenceModel", "held_out_folds"]
 
 KIND = "whycell.SequenceModel"
-#: What the splitter holds out: one fold in so many, for calibration and once more for the card's scores.
-HELD_OUT = 10
-_FEWEST = 20
+_RUNNING = ("threads", "device")
 
 
-@dataclass
-class SequenceModel:
+@dataclass(eq=False, repr=False)
+class SequenceModel(BaseEstimator):
     """A network on one-hot DNA, one output a task, the same for both strands.
 
     Parameters
     ----------
     network
-        ``"dilated"`` or ``"basset"``; see ``models.nets.dna``.
+        ``"dilated"`` or ``"basset"``; see ``models.nets.dna``, and of profiles ``models.nets.profile``.
     kind
         ``"class"``: labels 0 and 1, probabilities come out. ``"counts"``: labels count reads, rates come out.
+        ``"profile"``: labels are reads at every base; their count comes out, and by ``predict_profile`` where they lie.
     channels, width, layers, dropout
-        Of the network.
-    epochs, least_steps, batch, learning_rate, weight_decay
-        Of the training; see ``models.sequence_fit.train_network``.
+        Of the network; ``layers`` as the kind has them where ``None``.
+    counts_weight
+        Of the count beside the profile in the loss; see ``models.sequence_losses``.
+    epochs, least_steps, batch, learning_rate, weight_decay, patience
+        Of the training; see ``models.sequence_fit.Schedule``. ``learning_rate`` as the kind has it where ``None``.
     seed, threads, device
         As everywhere.
 
@@ -62,30 +66,31 @@ class SequenceModel:
     kind: str = "class"
     channels: int = 64
     width: int = 19
-    layers: int = 2
+    layers: int | None = None
     dropout: float = 0.3
+    counts_weight: float = 0.5
     epochs: int = 12
     least_steps: int = 1000
     batch: int = 256
-    learning_rate: float = 5e-3
+    learning_rate: float | None = None
     weight_decay: float = 1e-2
+    patience: int | None = None
     seed: int = 0
     threads: int = 0
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        for name, given, allowed in (("network", self.network, NETWORKS), ("kind", self.kind, LOSSES)):
-            if given not in allowed:
-                msg = f"{name} is {given!r}; wanted one of: {', '.join(allowed)}."
-                raise UsageError(msg)
+        check_parameters(vars(self))
 
     def fit(
         self,
         sequences: Sequences,
-        y: None = None,
+        y: Any = None,
         *,
         negatives: str = "given",
         tested: bool = True,
+        resume: Path | str | None = None,
+        logger: PassLogger | None = None,
         talk: Talk | None = None,
     ) -> Self:
         """Learn; a tenth of the chromosomes (or of the groups of near copies) calibrates, another tenth is scored.
@@ -95,11 +100,16 @@ class SequenceModel:
         sequences
             Of one length, with ``labels``; without labels every one is a positive of the single task ``bound``.
         y
-            Not used; the labels are in ``sequences``.
+            Labels in place of those of ``sequences``: (n,) or (n, n_tasks); of a profile (n, n_tasks, out_length)
+            reads at every base, in the direction of the letters, about the middle. NaN where unknown.
         negatives
             ``"given"``: those labelled 0. ``"shuffle"``: in every pass a fresh dinucleotide shuffle of each positive.
         tested
             Whether a tenth is kept aside to be scored on the card; else it is learned from as well.
+        resume
+            Folder for the state of the training: one that was killed goes on there, and ends with the same weights.
+        logger
+            Told of the losses of every pass.
         talk
             Told of progress.
 
@@ -107,68 +117,127 @@ class SequenceModel:
         ------
         DataError
             Too few sequences, one class, or labels that the kind cannot have.
+        UsageError
+            Sequences of several lengths, or a parameter that cannot be.
         """
-        sequences = sequences.of_width()
-        labels, self.tasks_ = self._labels(sequences)
-        shuffled = np.zeros(len(sequences), dtype=bool)
-        if negatives == "shuffle":
-            shuffled = np.nan_to_num(labels).max(axis=1) > 0
-        elif negatives != "given":
-            msg = f"negatives is {negatives!r}; wanted 'given' or 'shuffle'."
-            raise UsageError(msg)
-        self._check(labels, sequences, shuffled)
-        x = one_hot(list(sequences.letters)).astype(np.uint8)
-        self.length_ = x.shape[2]
-        fold, self.held_out_by_, group = held_out_folds(sequences, seed=self.seed)
-        parts = {name: self._rows(x, labels, shuffled, fold, name) for name in ("train", "calibrate", "test")}
-        if not tested:
-            kept = fold != 0
-            parts["train"] = Rows(x[kept], labels[kept], shuffled[kept])
-        torch.manual_seed(self.seed)
-        self.net_ = self._network()
-        watched = parts["calibrate"].with_shuffles(self.seed)
-        self.curve_ = train_network(
+        check_parameters(self._parameters())
+        given = learnable(sequences, y, kind=self.kind, negatives=negatives, seed=self.seed)
+        self.take_shape(given)
+        training = given.training if tested else np.flatnonzero(given.fold != 0)
+        parts = {
+            "train": training,
+            "calibrate": np.flatnonzero(given.fold == 0),
+            "test": np.flatnonzero(given.fold == 1),
+        }
+        rows = given.rows[training]
+        watched = given.rows[parts["calibrate"]].with_shuffles(self.seed)
+        where = None if resume is None else Resume(Path(resume), self._mark(given, tested=tested))
+        self.curve_ = self.train(rows, watched, resume=where, logger=logger, talk=talk)
+        self.scale_, self.shift_ = np.ones((2, len(self.tasks_)), dtype=np.float32) * [[1], [0]]
+        if self.kind == "class":
+            self.scale_, self.shift_ = platt(self._outputs(watched[0]), watched[1])
+        self.n_ = {name: len(at) for name, at in parts.items()}
+        self.scores_ = held_out_scores(self, given, training=training) if tested else {}
+        return self
+
+    def take_shape(self, given: Learnable) -> None:
+        """Tasks, lengths and what held sequences out, as of the data given."""
+        self.tasks_, self.held_out_by_ = given.tasks, given.held_out_by
+        self.length_ = given.rows.x.shape[2]
+        self.out_length_ = given.rows.y.shape[2] if self.kind == "profile" else None
+
+    def train(
+        self,
+        rows: Rows,
+        watched: tuple[np.ndarray, np.ndarray],
+        *,
+        resume: Resume | None = None,
+        logger: PassLogger | None = None,
+        talk: Talk | None = None,
+    ) -> list[dict[str, float]]:
+        """A fresh network, trained; the losses of every pass. Parameters: ``models.sequence_fit``."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            self.net_ = self._network()
+        set_start(self.net_, rows.y, kind=self.kind, shuffled=int(rows.shuffled.sum()))
+        numbers = settled(self._parameters())
+        return train_network(
             self.net_,
-            parts["train"],
+            rows,
             watched,
-            loss=LOSSES[self.kind],
-            epochs=self.epochs,
-            least_steps=self.least_steps,
-            batch=self.batch,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
+            objective=objective_of(self.kind, mean_count=mean_count(rows.y), counts_weight=self.counts_weight),
+            schedule=Schedule(**{f.name: numbers[f.name] for f in fields(Schedule)}),
             seed=self.seed,
+            resume=resume,
+            logger=logger,
             threads=self.threads,
             device=torch_device(self.device),
             talk=talk,
         )
-        self.scale_, self.shift_ = self._calibrate(*watched)
-        self.n_ = {name: len(part.x) for name, part in parts.items()}
-        self.scores_ = self._scores(parts["test"], group[fold == 1]) if tested else {}
-        return self
 
     def logits(self, sequences: Sequences | np.ndarray) -> np.ndarray:
-        """(n, n_tasks) float32 outputs before calibration: log odds, or logarithms of rates."""
-        x = sequences if isinstance(sequences, np.ndarray) else one_hot(list(sequences.of_width().letters))
-        if x.shape[2] != self.length_:
-            msg = f"sequences of {x.shape[2]} letters; this model reads {self.length_}: use of_width({self.length_})."
-            raise DataError(msg)
-        return outputs(self.net_, x, device=torch_device(self.device)).numpy()
+        """(n, n_tasks) float32 outputs before calibration: log odds, or logarithms of rates.
+
+        Of a profile, the logarithm of one plus the count.
+        """
+        return self._outputs(self._read(sequences))
 
     def predict_proba(self, sequences: Sequences | np.ndarray) -> np.ndarray:
-        """(n, n_tasks) calibrated probability of class 1, or of ``counts`` the expected count."""
+        """(n, n_tasks) calibrated probability of class 1, or of ``counts`` and ``profile`` the expected count."""
         z = self.logits(sequences) * self.scale_ + self.shift_
-        return np.exp(z) if self.kind == "counts" else expit(z)
+        if self.kind == "profile":
+            return np.asarray(np.maximum(np.expm1(z), 0))
+        return np.asarray(np.exp(z) if self.kind == "counts" else expit(z))
 
     def predict(self, sequences: Sequences | np.ndarray) -> np.ndarray:
-        """(n, n_tasks) bool, probability above a half; of ``counts`` the expected count."""
+        """(n, n_tasks) bool, probability above a half; of ``counts`` and ``profile`` the expected count."""
         p = self.predict_proba(sequences)
-        return p if self.kind == "counts" else p > 0.5
+        return p > 0.5 if self.kind == "class" else p
+
+    def predict_profile(self, sequences: Sequences | np.ndarray) -> np.ndarray:
+        """(n, n_tasks, out_length) float32 expected reads at every base, about the middle; they sum to the count.
+
+        Raises
+        ------
+        UsageError
+            The model was not trained on profiles.
+        """
+        self._needs_profile()
+        both = self._outputs(self._read(sequences), kind="profile")
+        count = np.maximum(np.expm1(both[..., :1]), 0)
+        return np.asarray(softmax(both[..., 1:], axis=-1) * count, dtype=np.float32)
 
     @property
     def module(self) -> nn.Module:
         """The network for a lens: (n, 4, length) to (n, n_tasks) outputs before calibration, mean of both strands."""
         return BothStrands(self.net_).eval()
+
+    def module_for(self, task: str, *, head: str = "counts") -> nn.Module:
+        """One task's number for a lens: (n, 4, length) to (n, 1), mean of both strands.
+
+        Parameters
+        ----------
+        task
+            Which.
+        head
+            ``"counts"``: the output of ``module``; ``"profile"``: where reads fall, as one number
+            (``models.nets.profile.ProfileOf``).
+
+        Raises
+        ------
+        UsageError
+            No such task or head.
+        """
+        if task not in self.tasks_:
+            msg = f"the model has no task {task!r}; it has {', '.join(self.tasks_)}."
+            raise UsageError(msg)
+        if head not in ("counts", "profile"):
+            msg = f"head is {head!r}; wanted one of: counts, profile."
+            raise UsageError(msg)
+        if head == "profile":
+            self._needs_profile()
+        kind: type[nn.Module] = ProfileOf if head == "profile" else CountsOf
+        return kind(self.net_, self.tasks_.index(task)).eval()
 
     def save(self, folder: Path | str, *, about: Mapping[str, Any] | None = None, force: bool = False) -> Path:
         """Write the model to a folder; ``about`` is added to its card."""
@@ -178,16 +247,16 @@ class SequenceModel:
 
     def card(self) -> dict[str, Any]:
         """What it learned from, how, and how right it was on sequences held out; plain values."""
-        asked = ("network", "kind", "channels", "width", "layers", "dropout", "epochs", "least_steps", "batch")
         return {
-            "parameters": {n: getattr(self, n) for n in (*asked, "learning_rate", "weight_decay", "seed")},
+            "parameters": settled(self._parameters()),
             "tasks": list(self.tasks_),
             "length": self.length_,
+            "out_length": self.out_length_,
             "held_out_by": self.held_out_by_,
             "sequences": self.n_,
             "scores": self.scores_,
             "curve": self.curve_,
-            "versions": {"whycell": version("whycell"), "torch": torch.__version__},
+            "versions": {name: version(name) for name in ("whycell", "numpy", "torch", "scikit-learn")},
         }
 
     @classmethod
@@ -196,6 +265,7 @@ class SequenceModel:
         tensors, card = read_folder(Path(folder), kind=KIND)
         model = cls(**card["parameters"])
         model.tasks_, model.length_ = tuple(card["tasks"]), card["length"]
+        model.out_length_ = card.get("out_length")
         model.held_out_by_, model.n_ = card["held_out_by"], card["sequences"]
         model.scores_, model.curve_ = card["scores"], card["curve"]
         model.scale_, model.shift_ = tensors.pop("scale"), tensors.pop("shift")
@@ -204,99 +274,35 @@ class SequenceModel:
         model.net_.eval()
         return model
 
+    def _parameters(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _RUNNING}
+
     def _network(self) -> nn.Module:
-        kind = NETWORKS[self.network]
-        sizes = {"channels": self.channels, "width": self.width, "layers": self.layers, "dropout": self.dropout}
-        return kind(n_tasks=len(self.tasks_), **sizes)
+        numbers = settled(self._parameters())
+        sizes = {name: numbers[name] for name in ("channels", "width", "layers", "dropout")}
+        if self.kind == "profile":
+            sizes["out_length"] = self.out_length_
+        return networks_of(self.kind)[self.network](n_tasks=len(self.tasks_), **sizes)
 
-    def _labels(self, sequences: Sequences) -> tuple[np.ndarray, tuple[str, ...]]:
-        if sequences.labels is None:
-            return np.ones((len(sequences), 1), dtype=np.float32), ("bound",)
-        return sequences.labels, sequences.tasks
-
-    def _check(self, labels: np.ndarray, sequences: Sequences, shuffled: np.ndarray) -> None:
-        if len(sequences) < _FEWEST:
-            msg = f"{sequences.source} holds {len(sequences)} sequences; at least {_FEWEST} are needed to learn from."
+    def _read(self, sequences: Sequences | np.ndarray) -> np.ndarray:
+        x = sequences if isinstance(sequences, np.ndarray) else one_hot(list(sequences.of_width().letters))
+        if x.shape[2] != self.length_:
+            msg = f"sequences of {x.shape[2]} letters; this model reads {self.length_}: use of_width({self.length_})."
             raise DataError(msg)
-        for task, column in zip(self.tasks_, labels.T, strict=True):
-            found = set(np.unique(column[~np.isnan(column)]).tolist())
-            if shuffled.any():
-                found |= {0.0}
-            if self.kind == "class" and found != {0.0, 1.0}:
-                got = ", ".join(f"{v:g}" for v in sorted(found)[:4]) or "none"
-                msg = (
-                    f"the labels of {task!r} are {got}; wanted both 0 and 1. Give negatives, or have the positives "
-                    "shuffled (--negatives shuffle)."
-                )
-                raise DataError(msg)
-            if self.kind == "counts" and min(found, default=-1) < 0:
-                msg = f"the labels of {task!r} hold {min(found, default=float('nan')):g}; counts are 0 or more."
-                raise DataError(msg)
+        return x
 
-    def _rows(self, x: np.ndarray, y: np.ndarray, shuffled: np.ndarray, fold: np.ndarray, name: str) -> Rows:
-        at = {"calibrate": fold == 0, "test": fold == 1}.get(name, fold > 1)
-        return Rows(x[at], y[at], shuffled[at])
+    def _outputs(self, x: np.ndarray, *, kind: str = "class") -> np.ndarray:
+        """(n, n_tasks) outputs of any network, or of ``kind`` profile the count and the logits of every base."""
+        return outputs(self.net_, x, objective=objective_of(kind), device=torch_device(self.device)).numpy()
 
-    def _calibrate(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Platt's two numbers a task, by maximum likelihood on what was held out; counts are left as they are."""
-        z = outputs(self.net_, x, device=torch_device(self.device)).numpy().astype(np.float64)
-        scale, shift = np.ones(z.shape[1], dtype=np.float32), np.zeros(z.shape[1], dtype=np.float32)
-        if self.kind == "class":
-            from sklearn.linear_model import LogisticRegression
+    def _needs_profile(self) -> None:
+        if self.kind != "profile":
+            msg = f"this model learned {self.kind} and has no profile; train one with kind='profile' (--profile)."
+            raise UsageError(msg)
 
-            for task in range(z.shape[1]):
-                known = ~np.isnan(y[:, task])
-                if len(np.unique(y[known, task])) == 2:
-                    fitted = LogisticRegression(C=1e4).fit(z[known, task : task + 1], y[known, task] > 0)
-                    scale[task], shift[task] = max(float(fitted.coef_[0, 0]), 1e-3), float(fitted.intercept_[0])
-        return scale, shift
-
-    def _scores(self, rows: Rows, group: np.ndarray) -> dict[str, dict[str, Any]]:
-        x, y = rows.with_shuffles(self.seed + 1)
-        group = np.concatenate([group, group[rows.shuffled]])
-        p = self.predict_proba(x)
-        found: dict[str, dict[str, Any]] = {}
-        for t, task in enumerate(self.tasks_):
-            known = ~np.isnan(y[:, t])
-            truth, score, of = y[known, t], p[known, t], group[known]
-            if self.kind == "counts":
-                from scipy.stats import spearmanr
-
-                found[task] = {"n": int(known.sum()), "spearman": float(spearmanr(score, truth).statistic)}
-            elif len(np.unique(truth)) == 2:
-                rank = bootstrap_cells(of, lambda at, s=score, b=truth: auroc(s[at], b[at] > 0), seed=self.seed)
-                right = np.where(truth > 0, score > 0.5, score <= 0.5)
-                found[task] = {
-                    "n": int(known.sum()),
-                    "auroc": rank.value,
-                    "auroc_low": rank.low,
-                    "auroc_high": rank.high,
-                    "ece": ece(np.maximum(score, 1 - score), right),
-                }
-        return found
-
-
-def held_out_folds(sequences: Sequences, *, seed: int) -> tuple[np.ndarray, str, np.ndarray]:
-    """Which tenth each sequence belongs to, so that nothing like it stands on the other side.
-
-    Parameters
-    ----------
-    sequences
-        With places, chromosomes are kept whole where there are three or more; else groups of near copies are.
-    seed
-        Of the draw.
-
-    Returns
-    -------
-    (n,) fold, what was held out in words, (n,) group.
-    """
-    import pandas as pd
-
-    by, group = "near copies", near_copies(sequences.letters).astype(str)
-    if sequences.places is not None and len(set(sequences.places.chromosome)) > 2:
-        by, group = "chromosomes", sequences.places.chromosome.astype(str)
-    table = pd.DataFrame({"group": [f"g{g}" for g in group]})
-    split = make_split(table, donor="group", n_folds=HELD_OUT, seed=seed)
-    fold = np.empty(len(group), dtype=np.int64)
-    fold[split.rows] = split.fold_of
-    return fold, by, group
+    def _mark(self, given: Learnable, *, tested: bool) -> str:
+        """What identifies a training: its data, its numbers and the library that does the sums."""
+        digest = hashlib.blake2b(json.dumps([settled(self._parameters()), tested, torch.__version__]).encode())
+        for array in (given.rows.x, given.rows.y, given.rows.shuffled):
+            digest.update(memoryview(np.ascontiguousarray(array)).cast("B"))
+        return digest.hexdigest()

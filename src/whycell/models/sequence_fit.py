@@ -1,11 +1,18 @@
-"""The training loop of networks that read DNA: fresh negatives every pass, both strands, the best pass kept."""
+"""The training loop of networks that read DNA: fresh negatives every pass, both strands, the best pass kept.
+
+Every pass starts its random draws from the seed and its own number, so that a training that was killed and goes on from
+the last pass on disk ends with the same weights as one that was not.
+"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,23 +21,23 @@ from torch import nn
 from whycell.compute import Talk, n_threads
 from whycell.encode.sequences import dinucleotide_shuffle
 from whycell.models.nets.dna import reverse_complement
+from whycell.models.sequence_losses import Objective
+from whycell.models.sequence_state import Progress, load_state, save_state
 
-__all__ = ["LOSSES", "Loss", "Rows", "outputs", "torch_threads", "train_network"]
+__all__ = ["EVERY", "PassLogger", "Resume", "Rows", "Schedule", "outputs", "torch_threads", "train_network"]
 
-Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+#: Seconds between two states on disk, at least; each is written at the end of a pass.
+EVERY = 20.0
 _AT_ONCE = 1024
+_RISING = 0.3  # part of the passes before the learning rate is largest
 
 
-def _class_loss(logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    return nn.functional.binary_cross_entropy_with_logits(logits, y, reduction="none")
+class PassLogger(Protocol):
+    """Told of the losses of every pass; see ``models.loggers``."""
 
-
-def _counts_loss(log_rate: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    return nn.functional.poisson_nll_loss(log_rate, y, log_input=True, reduction="none")
-
-
-#: What a task may be: two classes, or counts whose logarithm is predicted.
-LOSSES: dict[str, Loss] = {"class": _class_loss, "counts": _counts_loss}
+    def log(self, step: int, values: dict[str, float]) -> None:
+        """``values`` of the pass ``step``."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,7 @@ class Rows:
     x
         (n, 4, length) uint8 one-hot.
     y
-        (n, n_tasks) float32, NaN where a task says nothing.
+        (n, n_tasks) float32, or (n, n_tasks, out_length) counts of a profile; NaN where a task says nothing.
     shuffled
         (n,) bool: each pass adds a fresh dinucleotide shuffle of these, whose every known label is 0.
     """
@@ -50,6 +57,9 @@ class Rows:
     x: np.ndarray
     y: np.ndarray
     shuffled: np.ndarray
+
+    def __getitem__(self, rows: np.ndarray) -> Rows:
+        return Rows(self.x[rows], self.y[rows], self.shuffled[rows])
 
     def with_shuffles(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """``x`` and ``y`` with one shuffle of each row that asks for it."""
@@ -60,18 +70,60 @@ class Rows:
         return np.concatenate([self.x, other]), np.concatenate([self.y, zero])
 
 
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast.
+
+    Parameters
+    ----------
+    epochs, least_steps, batch
+        Passes; more where they would be fewer than ``least_steps`` steps of ``batch`` sequences.
+    learning_rate, weight_decay
+        Of AdamW, one cycle.
+    patience
+        Passes past the largest rate without a better held-out loss, after which training stops; half of the passes
+        where it is ``None``, as the loss often falls last, when the rate does.
+    """
+
+    epochs: int
+    least_steps: int
+    batch: int
+    learning_rate: float
+    weight_decay: float
+    patience: int | None = None
+
+    def passes(self, n: int) -> tuple[int, int]:
+        """Passes, and steps of each, over ``n`` sequences."""
+        steps = -(-n // self.batch)
+        return max(self.epochs, -(-self.least_steps // steps)), steps
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Where the state of a training is kept, so that a killed one goes on.
+
+    Parameters
+    ----------
+    folder
+        Of the state.
+    mark
+        What identifies the training: another one's state is not taken up.
+    """
+
+    folder: Path
+    mark: str
+
+
 def train_network(
     net: nn.Module,
     rows: Rows,
     watched: tuple[np.ndarray, np.ndarray],
     *,
-    loss: Loss,
-    epochs: int,
-    least_steps: int,
-    batch: int,
-    learning_rate: float,
-    weight_decay: float,
+    objective: Objective,
+    schedule: Schedule,
     seed: int,
+    resume: Resume | None = None,
+    logger: PassLogger | None = None,
     threads: int = 0,
     device: str = "cpu",
     talk: Talk | None = None,
@@ -81,17 +133,19 @@ def train_network(
     Parameters
     ----------
     net
-        Takes (n, 4, length), gives (n, n_tasks); one strand of each sequence is shown, drawn at random.
+        Takes (n, 4, length); one strand of each batch is shown, drawn at random.
     rows
         What is learned from.
     watched
         ``x`` and ``y`` of sequences held out.
-    loss
-        Of outputs and labels, element by element; NaN labels are left out.
-    epochs, least_steps, batch
-        Passes; more where they would be fewer than ``least_steps`` steps of ``batch`` sequences.
-    learning_rate, weight_decay
-        Of AdamW, one cycle.
+    objective
+        What the outputs should be; NaN labels are left out.
+    schedule
+        Passes, steps and rates.
+    resume
+        Where the state is kept.
+    logger
+        Told of the losses of every pass.
     seed, threads, device, talk
         As everywhere.
 
@@ -99,52 +153,75 @@ def train_network(
     -------
     One dict a pass: ``training`` and ``held_out`` loss.
     """
-    generator = torch.Generator().manual_seed(seed)
-    a_pass = -(-(len(rows.x) + int(rows.shuffled.sum())) // batch)
-    epochs = max(epochs, -(-least_steps // a_pass))
+    epochs, steps = schedule.passes(len(rows.x) + int(rows.shuffled.sum()))
     net.to(device)
-    optimiser = torch.optim.AdamW(net.parameters(), lr=learning_rate, weight_decay=weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=epochs * a_pass + 1)
-    best, kept, curve = np.inf, copy.deepcopy(net.state_dict()), []
-    with torch_threads(threads), (talk or Talk()).progress("training", epochs) as bar:
-        for epoch in range(epochs):
-            x, y = (torch.as_tensor(a) for a in rows.with_shuffles(seed * 100_003 + epoch))
-            net.train()
-            total = 0.0
-            for at in torch.randperm(len(x), generator=generator).split(batch):
-                shown = x[at].to(device=device, dtype=torch.float32)
-                if int(torch.randint(2, (1,), generator=generator)):
-                    shown = reverse_complement(shown)
-                found = _masked(loss, net(shown), y[at].to(device))
-                optimiser.zero_grad(set_to_none=True)
-                found.backward()
-                optimiser.step()
-                schedule.step()
-                total += float(found.detach()) * len(at)
-            held = float(_masked(loss, outputs(net, watched[0], device=device), torch.as_tensor(watched[1])))
-            curve.append({"training": total / len(x), "held_out": held})
-            if held < best:
-                best, kept = held, copy.deepcopy(net.state_dict())
+    rate = schedule.learning_rate
+    optimiser = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=schedule.weight_decay)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=epochs * steps + 1, pct_start=_RISING)
+    run = Progress(net, optimiser, cycle, best_weights=copy.deepcopy(net.state_dict()))
+    if resume is not None:
+        load_state(resume.folder, run, mark=resume.mark)
+    patience = schedule.patience if schedule.patience is not None else -(-epochs // 2)
+    saved = time.monotonic()
+    with torch_threads(threads), _own_draws(device), (talk or Talk()).progress("training", epochs) as bar:
+        bar.advance(run.epoch)
+        while run.epoch < epochs and not run.stopped:
+            training = _one_pass(run, rows, objective, batch=schedule.batch, seed=seed, device=device)
+            held = float(objective.mean(outputs(net, watched[0], objective=objective, device=device), watched[1]))
+            losses = {"training": training, "held_out": held}
+            if logger is not None:
+                logger.log(run.epoch, losses)
+            run.end_of_pass(losses, counting=run.epoch + 1 > _RISING * epochs, patience=patience)
             bar.advance()
-    net.load_state_dict(kept)
+            if resume is not None and time.monotonic() - saved >= EVERY:
+                save_state(resume.folder, run, mark=resume.mark)
+                saved = time.monotonic()
+    net.load_state_dict(run.best_weights)
     net.eval()
-    return curve
+    return run.curve
 
 
-def outputs(net: nn.Module, x: np.ndarray, *, device: str = "cpu") -> torch.Tensor:
-    """(n, n_tasks) float32 outputs on the CPU, the mean over both strands."""
+def _one_pass(run: Progress, rows: Rows, objective: Objective, *, batch: int, seed: int, device: str) -> float:
+    """The mean loss of a pass over all rows."""
+    start = seed * 100_003 + run.epoch
+    x, y = (torch.as_tensor(a) for a in rows.with_shuffles(start))
+    torch.manual_seed(start)  # of dropout
+    generator = torch.Generator().manual_seed(start)
+    run.net.train()
+    total = 0.0
+    for at in torch.randperm(len(x), generator=generator).split(batch):
+        shown, wanted = x[at].to(device=device, dtype=torch.float32), y[at].to(device)
+        if int(torch.randint(2, (1,), generator=generator)):
+            shown, wanted = reverse_complement(shown), objective.turn_labels(wanted)
+        found = objective.mean(objective.forward(run.net, shown), wanted)
+        run.optimiser.zero_grad(set_to_none=True)
+        found.backward()
+        run.optimiser.step()
+        run.cycle.step()
+        total += float(found.detach()) * len(at)
+    return total / len(x)
+
+
+def outputs(net: nn.Module, x: np.ndarray, *, objective: Objective, device: str = "cpu") -> torch.Tensor:
+    """What ``objective.forward`` gives, float32 on the CPU, the mean over both strands.
+
+    Parameters
+    ----------
+    net
+        The network.
+    x
+        (n, 4, length) one-hot.
+    objective
+        Which outputs, and how those of the other strand are turned.
+    """
     net.eval()
     parts = []
     with torch.inference_mode():
         for part in np.split(x, range(_AT_ONCE, len(x), _AT_ONCE)):
             shown = torch.as_tensor(part).to(device=device, dtype=torch.float32)
-            parts.append(((net(shown) + net(reverse_complement(shown))) / 2).cpu())
+            other = objective.turn_outputs(objective.forward(net, reverse_complement(shown)))
+            parts.append(((objective.forward(net, shown) + other) / 2).cpu())
     return torch.cat(parts)
-
-
-def _masked(loss: Loss, found: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    known = ~torch.isnan(y)
-    return (loss(found, torch.where(known, y, 0)) * known).sum() / known.sum().clamp(min=1)
 
 
 @contextmanager
@@ -156,3 +233,11 @@ def torch_threads(threads: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def _own_draws(device: str) -> Iterator[None]:
+    """torch's generators are as they were when the block ends."""
+    at = torch.device(device)
+    with torch.random.fork_rng(devices=[at.index or 0] if at.type == "cuda" else []):
+        yield
