@@ -149,7 +149,7 @@ def region_signal(places: Places, bigwig: Path | str) -> np.ndarray:
     try:
         import pyBigWig
     except ImportError as error:
-        msg = "signal from bigWig needs pyBigWig; install it with: pip install pyBigWig"
+        msg = "signal from bigWig needs pyBigWig; install it with: pip install 'whycell[bigwig]'"
         raise MissingExtraError(msg) from error
     try:
         file = pyBigWig.open(str(bigwig))
