@@ -15,6 +15,7 @@ from whycell.cli.evaluate import evaluate
 from whycell.cli.explain import explain
 from whycell.cli.features import features
 from whycell.cli.genes import genes
+from whycell.cli.grammar import grammar
 from whycell.cli.lookup import lookup
 from whycell.cli.manners import INTERRUPTED
 from whycell.cli.models import models
@@ -24,6 +25,7 @@ from whycell.cli.rfm import rfm
 from whycell.cli.screen import screen
 from whycell.cli.sequences import sequences
 from whycell.cli.sequences_explain import explain as explain_bases
+from whycell.cli.sequences_variants import variants
 from whycell.cli.subgroups import subgroups
 from whycell.cli.train import train
 
@@ -79,14 +81,14 @@ for _command in (
     lookup,
     screen,
     doctor,
-    motifs,
+    grammar,
 ):
     app.command(no_args_is_help=True)(_command)
 
-for _command in (explain_bases,):
+for _command in (explain_bases, variants):
     sequences.command(no_args_is_help=True)(_command)
 
-for _group in (models, genes, sequences, corpus, rfm):
+for _group in (models, genes, sequences, corpus, rfm, motifs):
     app.add_typer(_group)
 
 

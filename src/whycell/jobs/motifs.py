@@ -13,12 +13,13 @@ import pandas as pd
 from whycell.compute import Talk
 from whycell.data.whole import check_free, folder_written_whole
 from whycell.errors import FormatError, UsageError
+from whycell.jobs.motif_kinds import add_kinds, write_kinds
 from whycell.jobs.record import fingerprint_file, write_run
 from whycell.patterns.hits import find_hits
 from whycell.patterns.known import match_known, read_meme
 from whycell.patterns.motifs import distinct, find_motifs
 from whycell.reports.motifs import motifs_page
-from whycell.results import Motif, MotifFindings
+from whycell.results import Kinds, Motif, MotifFindings
 
 __all__ = ["motifs_of_scores", "read_hits", "read_motifs", "read_scores"]
 
@@ -35,6 +36,7 @@ def motifs_of_scores(
     tasks: Sequence[str] = (),
     fdr: float = 0.05,
     most_sites: int = 5000,
+    n_kinds: int | None = None,
     report: bool = True,
     seed: int = 0,
     force: bool = False,
@@ -43,7 +45,8 @@ def motifs_of_scores(
     """Find motifs in what ``whycell sequences explain`` wrote, and write a folder of them.
 
     ``motifs.meme`` (letter shares), ``motifs.h5`` (also contributions, and the sites), ``hits.tsv``, ``summary.tsv``,
-    ``matches.tsv``, ``left_out.tsv``, ``about.json`` and ``report.html``.
+    ``matches.tsv``, ``left_out.tsv``, ``about.json`` and ``report.html``; and the tables of
+    ``jobs.motif_kinds.write_kinds``.
 
     Parameters
     ----------
@@ -59,6 +62,8 @@ def motifs_of_scores(
         Share of false hits allowed, motif by motif.
     most_sites
         Sites clustered at most; see ``patterns.motifs.find_motifs``.
+    n_kinds
+        Kinds of sequence that are told apart: chosen by agreement without a number, 0 for none.
     report
         Whether the page is made.
     seed, force, talk
@@ -92,10 +97,12 @@ def motifs_of_scores(
     joined["hits"] = _placed(joined["hits"], where)
     inputs = {str(p): fingerprint_file(p) for p in (scores, known) if p is not None}
     parameters = {"tasks": asked, "fdr": fdr, "most_sites": most_sites}
-    result = MotifFindings(found, **joined, provenance={"scores": str(scores), "seed": seed, **parameters})
+    shape = {"sequences": len(x), "length": x.shape[2]}
+    result = MotifFindings(found, **joined, provenance={"scores": str(scores), **shape, "seed": seed, **parameters})
+    kinds = add_kinds(result, where["name"], n_kinds=n_kinds, seed=seed)
     with folder_written_whole(output, force=force) as folder:
         folder.mkdir()
-        _write(result, folder, report=report)
+        _write(result, kinds, folder, report=report)
     write_run(output, "motifs", inputs=inputs, seed=seed, parameters=parameters)
     return result
 
@@ -250,7 +257,7 @@ def _placed(hits: pd.DataFrame, where: dict[str, np.ndarray]) -> pd.DataFrame:
     return hits.assign(chromosome=chromosome, start=start, stop=start + width, strand=strand, **within)
 
 
-def _write(result: MotifFindings, folder: Path, *, report: bool) -> None:
+def _write(result: MotifFindings, kinds: Kinds | None, folder: Path, *, report: bool) -> None:
     for name in _COLUMNS:
         getattr(result, name).to_csv(folder / f"{name}.tsv", sep="\t", index=False, float_format="%.6g")
     (folder / "motifs.meme").write_text(_meme(result.motifs), encoding="utf-8")
@@ -262,8 +269,10 @@ def _write(result: MotifFindings, folder: Path, *, report: bool) -> None:
                 _store(group.create_group(motif.name), motif)
     about = {"kind": "whycell.motifs", "tasks": list(result.motifs), "provenance": result.provenance}
     (folder / "about.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    if kinds is not None:
+        write_kinds(kinds, folder)
     if report:
-        (folder / "report.html").write_text(motifs_page(result), encoding="utf-8")
+        (folder / "report.html").write_text(motifs_page(result, kinds=kinds), encoding="utf-8")
 
 
 def _store(group: h5py.Group, motif: Motif) -> None:

@@ -13,7 +13,7 @@ from matplotlib.transforms import Affine2D
 
 from whycell.reports.page import inline_svg, render, table
 from whycell.reports.text import decimal
-from whycell.results import Motif, MotifFindings
+from whycell.results import Kinds, Motif, MotifFindings
 
 __all__ = ["logo", "motifs_page"]
 
@@ -55,7 +55,7 @@ def logo(heights: np.ndarray, *, title: str = "") -> Figure:
     return figure
 
 
-def motifs_page(result: MotifFindings) -> str:
+def motifs_page(result: MotifFindings, *, kinds: Kinds | None = None) -> str:
     """One self-contained HTML page; the same ``result`` gives the same text."""
     tasks = []
     for number, (task, motifs) in enumerate(result.motifs.items()):

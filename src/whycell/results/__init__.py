@@ -9,6 +9,7 @@ from whycell.results.examples import ExampleEvidence, Teaching
 from whycell.results.explanation import Explanation, TopGenes, TypeGenes
 from whycell.results.features import Agop, Ansatz, Importance, TypeFeatures
 from whycell.results.groups import Groups
+from whycell.results.kinds import Kinds
 from whycell.results.lookup import CellLookup, Lookup
 from whycell.results.machines import MachineFit
 from whycell.results.motifs import Motif, MotifFindings
@@ -28,6 +29,7 @@ __all__ = [
     "Finding",
     "Groups",
     "Importance",
+    "Kinds",
     "KnockoutScreen",
     "Lookup",
     "MachineFit",
