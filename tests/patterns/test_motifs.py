@@ -9,6 +9,7 @@ from whycell.errors import DataError, FormatError
 from whycell.patterns.hits import find_hits
 from whycell.patterns.known import match_known, read_meme
 from whycell.patterns.motifs import distinct, find_motifs, motif_from_sites
+from whycell.patterns.scan import codes_of, scan
 from whycell.results import Motif
 
 WIDTH, LENGTH = 10, 80
@@ -71,6 +72,60 @@ def test_shuffled_scores_have_no_hits_to_speak_of(planted, found):
     rng = np.random.default_rng(1)
     x = np.eye(4, dtype=np.float32)[rng.integers(0, 4, (240, LENGTH))].transpose(0, 2, 1).copy()
     assert len(find_hits(found[:1], x, np.zeros_like(x))) < 20
+
+
+def test_what_the_network_says_of_the_rest_of_a_sequence_finds_weaker_sites(weak):
+    x, hypothetical, motif, places = weak
+    told = _found(find_hits([motif], x, hypothetical), places)
+    alone = _found(find_hits([motif], x, np.zeros_like(hypothetical)), places)
+    assert told[0] > alone[0] + 0.05
+    assert told[1] < 0.08
+
+
+def test_a_covariate_that_says_nothing_changes_little(weak):
+    x, _, motif, places = weak
+    noise = np.random.default_rng(3).normal(size=x.shape).astype(np.float32)
+    told, alone = (_found(find_hits([motif], x, h), places) for h in (noise, np.zeros_like(x)))
+    assert abs(told[0] - alone[0]) < 0.04
+    assert told[1] < 0.08
+
+
+def test_a_network_that_answers_to_chance_matches_makes_no_hits():
+    rng = np.random.default_rng(4)
+    x = np.eye(4, dtype=np.float32)[rng.integers(0, 4, (400, LENGTH))].transpose(0, 2, 1).copy()
+    motif = Motif("positive_1", SHARES, SHARES, SHARES, pd.DataFrame({"strand": []}))
+    by_chance = scan(codes_of(x), SHARES, background=np.full(4, 0.25), least=4.0)
+    hypothetical = np.zeros_like(x)
+    for row, start in zip(by_chance.sequence, by_chance.start, strict=True):
+        hypothetical[row, :, start : start + WIDTH] = 1
+    assert len(find_hits([motif], x, hypothetical)) == 0
+
+
+@pytest.fixture(scope="module")
+def weak():
+    """Half of the sequences hold three sites of a motif that chance makes too, and a network answers to each."""
+    rng = np.random.default_rng(6)
+    shares = np.full((4, 8), 0.06)
+    shares[[2, 0, 3, 0, 0, 2, 1, 1], range(8)] = 0.82
+    codes = rng.integers(0, 4, (1000, 120))
+    hypothetical = np.zeros((1000, 4, 120), dtype=np.float32)
+    places = []
+    for row in range(500):
+        for third in range(3):
+            start = 40 * third + int(rng.integers(0, 32))
+            codes[row, start : start + 8] = [rng.choice(4, p=shares[:, at]) for at in range(8)]
+            hypothetical[row, :, start : start + 8] = 0.1
+            places.append((row, start))
+    x = np.eye(4, dtype=np.float32)[codes].transpose(0, 2, 1).copy()
+    return x, hypothetical, Motif("positive_1", shares, shares, shares, pd.DataFrame({"strand": []})), set(places)
+
+
+def _found(hits, places):
+    """Share of the places that are hit, and share of the hits that are no place, within two letters."""
+    near = {(row, start + off) for row, start in places for off in (-2, -1, 0, 1, 2)}
+    at = set(zip(hits["sequence"], hits["start"], strict=True))
+    hit = [any((row, start + off) in at for off in (-2, -1, 0, 1, 2)) for row, start in places]
+    return np.mean(hit), np.mean([place not in near for place in at])
 
 
 def test_known_motifs_are_recognised_turned_round(tmp_path, found):

@@ -1,11 +1,20 @@
 """Hits: every place where a motif stands, with a false-discovery rate against shuffles, and what it adds there.
 
 A place is scored by its letters: log odds of the motif's letter shares over the background's, on the better strand. The
-shares that discovery gives are those of the strongest sites, so they are read again off the hits themselves.
+shares that discovery gives are those of the strongest sites, so they are read again off the likely places, each counted
+by how likely it is a site.
 
 *Null.* Dinucleotide shuffles of the sequences would hold more of the motifs than chance makes: the letters of their
 sites are shuffled with the rest. The likely sites of all motifs are therefore cut out before the sequences are shuffled
 again, and again once they are known better: what is shuffled in the end is the ground on which false hits can arise.
+
+*Where to expect it.* A sequence that the network answers to is likelier to hold a site than one it is silent about.
+Sequences are binned by what contributions of the rest of the sequence add up to, the place's own letters and their
+neighbours left out: they were told by its score, and a place that fits by chance moves the network as a site does. A
+place in a shuffle stands in the bin of the sequence it was shuffled from. How many sites a bin holds for each false
+place (its prior odds, which may not fall as the answer grows) is counted in one half of the sequences and used in the
+other, and places are ranked by log odds plus log prior odds. Where contributions say nothing the odds are the same
+everywhere, and the letters decide alone.
 
 *What it adds.* The contributions of the network to the letters of a hit, summed, stand beside it. They do not decide
 whether a place is a hit: where a sequence holds a motif five times a network is convinced by the third, and the other
@@ -15,23 +24,31 @@ two would be lost.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import isotonic_regression
 
 from whycell.encode.sequences import dinucleotide_shuffle
 from whycell.errors import DataError
+from whycell.patterns.scan import END, Places, codes_of, scan
 from whycell.results.motifs import Motif
 
-__all__ = ["find_hits"]
+__all__ = ["find_hits", "hits_and_letters"]
 
 _COLUMNS = ["motif", "sequence", "start", "stop", "strand", "score", "q", "contribution"]
 _LEAST = 1.0  # bits: a place below this is not looked at, hit or null
 _FEWEST_READ = 20
 _PSEUDO = 0.5  # sites added to the counts of every letter
-_ROUNDS = 5
+_ROUNDS = 6
+_SHUFFLES = 2
 _LIKELY = 0.3  # sites are cut out up to this share of false ones
+_READ = 0.5  # letters are read off places that are sites with at least this probability
+_BINS = 8
+_NEIGHBOURS = 5  # letters about a place that the network may have read with it
+_CAUTION = 20.0  # false places of average odds that are added to every bin
+_PRIOR_ROUNDS = 4
 
 
 def find_hits(
@@ -50,126 +67,194 @@ def find_hits(
     fdr
         Share of false hits that is allowed, motif by motif.
     seed
-        Of the shuffles.
+        Of the shuffles, and of the halves in which prior odds are counted.
 
     Returns
     -------
-    One row a hit: ``motif``, ``sequence``, ``start``, ``stop``, ``strand``, ``score`` (bits), ``q`` and
-    ``contribution`` (sum over the place). Hits of one motif do not overlap by half or more.
+    One row a hit: ``motif``, ``sequence``, ``start``, ``stop``, ``strand``, ``score`` (bits, of the letters alone),
+    ``q`` and ``contribution`` (sum over the place). Hits of one motif do not overlap by half or more.
 
     Raises
     ------
     DataError
         Shapes differ.
     """
+    return hits_and_letters(motifs, x, hypothetical, fdr=fdr, seed=seed)[0]
+
+
+def hits_and_letters(
+    motifs: Sequence[Motif], x: np.ndarray, hypothetical: np.ndarray, *, fdr: float = 0.05, seed: int = 0
+) -> tuple[pd.DataFrame, list[Motif]]:
+    """What :func:`find_hits` gives, and the motifs with letter shares as they were read off their places.
+
+    Parameters
+    ----------
+    motifs, x, hypothetical, fdr, seed
+        As of :func:`find_hits`.
+    """
     if x.shape != hypothetical.shape:
         msg = f"sequences of shape {x.shape} and scores of shape {hypothetical.shape}: wanted the same (n, 4, length)."
         raise DataError(msg)
-    x = np.asarray(x, dtype=np.float32)
-    motifs = [motif for motif in motifs if motif.width <= x.shape[2]]
-    background = np.maximum(x.mean(axis=(0, 2)), 1e-3)
-    null, tables = [_shuffle(x, seed)], list[pd.DataFrame]()
+    ground = _Ground.of(x, hypothetical, seed)
+    here = [motif for motif in motifs if motif.width <= x.shape[2]]
+    cut = np.zeros(ground.codes.shape, dtype=bool)
+    judged = list[_Judged]()
     for at in range(_ROUNDS):
-        places = [_judged(motif, x, null, background) for motif in motifs]
-        tables = [table[table["q"] <= fdr] for table in places]
+        null = _shuffled_rest(ground.codes, cut, seed)
+        judged = [_judged(motif, ground, null) for motif in here]
         if at < _ROUNDS - 1:
-            null = _shuffled_rest(x, [table[table["q"] <= _LIKELY] for table in places], motifs, seed)
-            motifs = [_read_again(motif, x, found, background) for motif, found in zip(motifs, tables, strict=True)]
-    named = [table.assign(motif=m.name, stop=table["start"] + m.width) for m, table in zip(motifs, tables, strict=True)]
-    tables = [table.sort_values(["sequence", "start"], kind="stable") for table in named if len(table)]
-    if not tables:
-        return pd.DataFrame(columns=_COLUMNS)
-    found = pd.concat(tables, ignore_index=True)
-    totals = np.concatenate([np.zeros((len(x), 1)), np.cumsum((x * hypothetical).sum(axis=1), axis=1)], axis=1)
-    at = found["sequence"].to_numpy()
-    found["contribution"] = totals[at, found["stop"].to_numpy()] - totals[at, found["start"].to_numpy()]
-    return found[_COLUMNS]
+            cut[:] = False
+            for motif, found in zip(here, judged, strict=True):
+                likely = found.q <= _LIKELY
+                columns = found.places.start[likely][:, None] + np.arange(motif.width)
+                cut[found.places.sequence[likely][:, None], columns] = True
+            here = [_read_again(motif, ground, found) for motif, found in zip(here, judged, strict=True)]
+    tables = [_table(motif, found, ground, fdr) for motif, found in zip(here, judged, strict=True)]
+    filled = [table for table in tables if len(table)]
+    hits = pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=_COLUMNS)
+    again = {motif.name: motif for motif in here}
+    return hits, [again.get(motif.name, motif) for motif in motifs]
 
 
-def _judged(motif: Motif, x: np.ndarray, null: Sequence[np.ndarray], background: np.ndarray) -> pd.DataFrame:
-    """Places of the motif with their q-values."""
-    places = _places(motif, x, background)
-    false = np.concatenate([_places(motif, part, background)["score"].to_numpy() for part in null])
-    return places.assign(q=_q_values(places["score"].to_numpy(), false))
+@dataclass(frozen=True)
+class _Ground:
+    """The sequences as numbers, sums of their contributions up to each letter, and the half each belongs to."""
+
+    codes: np.ndarray
+    summed: np.ndarray
+    background: np.ndarray
+    half: np.ndarray
+
+    @classmethod
+    def of(cls, x: np.ndarray, hypothetical: np.ndarray, seed: int) -> _Ground:
+        added = np.where(x > 0, hypothetical, 0).sum(axis=1, dtype=np.float64)
+        summed = np.concatenate([np.zeros((len(x), 1)), np.cumsum(added, axis=1)], axis=1)
+        background = np.maximum(np.asarray(x).mean(axis=(0, 2), dtype=np.float64), 1e-3)
+        return cls(codes_of(x), summed, background, np.random.default_rng(seed).integers(0, 2, len(x)))
+
+    def between(self, sequence: np.ndarray, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
+        """What contributions from ``start`` to ``stop`` add up to."""
+        last = self.codes.shape[1]
+        upto = self.summed[sequence, np.minimum(stop, last)]
+        total: np.ndarray = upto - self.summed[sequence, np.maximum(start, 0)]
+        return total
 
 
-def _shuffle(x: np.ndarray, seed: int) -> np.ndarray:
-    return dinucleotide_shuffle(x, 1, seed=seed)[:, 0]
+@dataclass(frozen=True)
+class _Judged:
+    """Places of a motif, the q-value of each, and the probability that it is a site."""
+
+    places: Places
+    q: np.ndarray
+    site: np.ndarray
 
 
-def _places(motif: Motif, x: np.ndarray, background: np.ndarray) -> pd.DataFrame:
-    """Places above the least score, on the better strand, none covered by half or more by a better one."""
-    odds = np.log2(np.maximum(motif.letters, 1e-4) / background[:, None]).astype(np.float32)
-    turned = np.log2(np.maximum(motif.letters[::-1, ::-1], 1e-4) / background[:, None]).astype(np.float32)
-    forward, backward = _slid(x, odds), _slid(x, turned)
-    score = np.maximum(forward, backward)
-    sequence, start = np.nonzero(score > _LEAST)
-    table = pd.DataFrame(
-        {
-            "sequence": sequence,
-            "start": start,
-            "strand": np.where(forward[sequence, start] >= backward[sequence, start], "+", "-"),
-            "score": score[sequence, start],
-        }
-    )
-    return table[_best_apart(table, motif.width)]
+def _judged(motif: Motif, ground: _Ground, null: np.ndarray) -> _Judged:
+    real = scan(ground.codes, motif.letters, background=ground.background, least=_LEAST)
+    false = scan(null, motif.letters, background=ground.background, least=_LEAST)
+    false = replace(false, sequence=false.sequence % len(ground.codes))
+    ranks, null_ranks = _ranked(motif, ground, real, false)
+    return _Judged(real, _q_values(ranks, null_ranks), 1 - _false_share(ranks, null_ranks))
 
 
-def _best_apart(table: pd.DataFrame, width: int) -> np.ndarray:
-    keep = np.zeros(len(table), dtype=bool)
-    sequence, start = table["sequence"].to_numpy(), table["start"].to_numpy()
-    taken: dict[int, list[int]] = {}
-    for row in np.argsort(-table["score"].to_numpy(), kind="stable"):
-        others = taken.setdefault(int(sequence[row]), [])
-        if all(2 * abs(int(start[row]) - other) > width for other in others):
-            others.append(int(start[row]))
-            keep[row] = True
-    return keep
+def _ranked(motif: Motif, ground: _Ground, real: Places, false: Places) -> tuple[np.ndarray, np.ndarray]:
+    """Log odds of the letters plus log prior odds of the bin, in bits, of places and of null places."""
+    total = ground.summed[:, -1]
+    edges = np.unique(np.quantile(total, np.arange(1, _BINS) / _BINS))
+    if total.min() == total.max():
+        return real.score, false.score
+    start, stop = real.start - _NEIGHBOURS, real.start + motif.width + _NEIGHBOURS
+    rest = total[real.sequence] - ground.between(real.sequence, start, stop)
+    bins = np.searchsorted(edges, rest, side="right"), np.searchsorted(edges, total[false.sequence], side="right")
+    sign = float(np.sign(motif.contribution.sum()))
+    halves = ground.half[real.sequence], ground.half[false.sequence]
+    ranks, null_ranks = real.score, false.score
+    for _ in range(_PRIOR_ROUNDS):
+        site = 1 - _false_share(ranks, null_ranks)
+        prior = np.stack(
+            [_log_prior(site, bins, [half != side for half in halves], len(edges) + 1, sign=sign) for side in (0, 1)]
+        )
+        ranks, null_ranks = real.score + prior[halves[0], bins[0]], false.score + prior[halves[1], bins[1]]
+    return ranks, null_ranks
 
 
-def _slid(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(n, length - width + 1) sums of ``values`` (n, 4, length) times ``weights`` (4, width) at every place."""
-    n, _, length = values.shape
-    width = weights.shape[1]
-    found = np.zeros((n, max(0, length - width + 1)), dtype=np.float32)
-    for at in range(width):
-        found += np.einsum("nbl,b->nl", values[:, :, at : at + found.shape[1]], weights[:, at])
-    return found
+def _log_prior(
+    site: np.ndarray, bins: tuple[np.ndarray, np.ndarray], rows: Sequence[np.ndarray], n_bins: int, *, sign: float
+) -> np.ndarray:
+    """Bits by which sites are commoner in each bin, a false place, than on average.
+
+    Monotone: a site takes from the rest of a sequence that is sure already, which is no sign against other places.
+    """
+    sites = np.bincount(bins[0][rows[0]], weights=site[rows[0]], minlength=n_bins)
+    false = np.bincount(bins[1][rows[1]], minlength=n_bins) / _SHUFFLES
+    average = max(sites.sum(), 1e-9) / max(false.sum(), 1e-9)
+    odds = (sites / average + _CAUTION) / (false + _CAUTION)
+    monotone = isotonic_regression(odds, weights=false + _CAUTION, increasing=sign > 0)
+    bits: np.ndarray = np.log2(monotone.x)
+    return bits
 
 
-def _shuffled_rest(
-    x: np.ndarray, found: Sequence[pd.DataFrame], motifs: Sequence[Motif], seed: int
-) -> list[np.ndarray]:
-    """Shuffles of the sequences without the letters of their sites, grouped by the length that is left."""
-    kept = np.ones((len(x), x.shape[2]), dtype=bool)
-    for table, motif in zip(found, motifs, strict=True):
-        for sequence, start in zip(table["sequence"], table["start"], strict=True):
-            kept[sequence, start : start + motif.width] = False
-    left = kept.sum(axis=1)
-    groups = []
-    for length in np.unique(left[left > 1]):
-        rows = np.flatnonzero(left == length)
-        rest = x[rows].transpose(0, 2, 1)[kept[rows]].reshape(len(rows), int(length), 4).transpose(0, 2, 1)
-        groups.append(_shuffle(np.ascontiguousarray(rest), seed))
-    return groups
-
-
-def _read_again(motif: Motif, x: np.ndarray, found: pd.DataFrame, background: np.ndarray) -> Motif:
-    """The motif with the letter shares of its hits."""
-    if len(found) < _FEWEST_READ:
-        return motif
-    columns = found["start"].to_numpy()[:, None] + np.arange(motif.width)
-    letters = x[found["sequence"].to_numpy()[:, None], :, columns]
-    other = (found["strand"] == "-").to_numpy()
-    letters[other] = letters[other][:, ::-1, ::-1]
-    counts = letters.sum(axis=0).T + 4 * _PSEUDO * background[:, None]
-    return replace(motif, letters=counts / counts.sum(axis=0))
+def _false_share(real: np.ndarray, null: np.ndarray) -> np.ndarray:
+    """Share of false ones among places of the same rank, falling with it."""
+    ranks = np.concatenate([real, null])
+    is_null = np.arange(len(ranks)) >= len(real)
+    order = np.argsort(-ranks, kind="stable")
+    share = np.empty(len(ranks))
+    share[order] = isotonic_regression(is_null[order].astype(np.float64)).x
+    odds = share[: len(real)] / np.maximum(1 - share[: len(real)], 1e-9)
+    return np.minimum(odds / _SHUFFLES, 1)
 
 
 def _q_values(real: np.ndarray, null: np.ndarray) -> np.ndarray:
-    """Share of false hits at each score or above: places of the shuffles over places of the sequences, monotone."""
+    """Share of false hits at each rank or above: places of a shuffle over places of the sequences, monotone."""
     order = np.argsort(-real, kind="stable")
-    false = len(null) - np.searchsorted(np.sort(null), real[order], side="left") + 1
+    false = (len(null) - np.searchsorted(np.sort(null), real[order], side="left")) / _SHUFFLES + 1
     q = np.empty(len(real))
     q[order] = np.minimum(np.minimum.accumulate((false / np.arange(1, len(real) + 1))[::-1])[::-1], 1)
     return q
+
+
+def _shuffled_rest(codes: np.ndarray, cut: np.ndarray, seed: int) -> np.ndarray:
+    """Shuffles of the sequences without the letters of their sites: rows r, r + n and so on are those of row r."""
+    left = (~cut).sum(axis=1)
+    out = np.full((_SHUFFLES, *codes.shape), END, dtype=np.uint8)
+    for length in np.unique(left[left > 1]):
+        rows = np.flatnonzero(left == length)
+        rest = codes[rows][~cut[rows]].reshape(len(rows), int(length))
+        letters = (rest[:, None, :] == np.arange(4, dtype=np.uint8)[:, None]).astype(np.float32)
+        shuffles = dinucleotide_shuffle(letters, _SHUFFLES, seed=seed)
+        for at in range(_SHUFFLES):
+            out[at, rows, : int(length)] = codes_of(shuffles[:, at])
+    rows_of_all: np.ndarray = out.reshape(-1, codes.shape[1])
+    return rows_of_all
+
+
+def _read_again(motif: Motif, ground: _Ground, found: _Judged) -> Motif:
+    """The motif with the letter shares of its likely places, each counted by its probability."""
+    likely = found.site >= _READ
+    if likely.sum() < _FEWEST_READ:
+        return motif
+    places, weight = found.places, found.site[likely]
+    columns = places.start[likely][:, None] + np.arange(motif.width)
+    letters = ground.codes[places.sequence[likely][:, None], columns]
+    turned = places.turned[likely]
+    letters[turned] = np.where(letters[turned] < 4, 3 - letters[turned], letters[turned])[:, ::-1]
+    counts = np.stack([(weight[:, None] * (letters == letter)).sum(axis=0) for letter in range(4)])
+    counts += 4 * _PSEUDO * ground.background[:, None]
+    return replace(motif, letters=counts / counts.sum(axis=0))
+
+
+def _table(motif: Motif, found: _Judged, ground: _Ground, fdr: float) -> pd.DataFrame:
+    hit = found.q <= fdr
+    sequence, start = found.places.sequence[hit], found.places.start[hit]
+    columns = {
+        "motif": motif.name,
+        "sequence": sequence,
+        "start": start,
+        "stop": start + motif.width,
+        "strand": np.where(found.places.turned[hit], "-", "+"),
+        "score": found.places.score[hit],
+        "q": found.q[hit],
+        "contribution": ground.between(sequence, start, start + motif.width),
+    }
+    return pd.DataFrame(columns)[_COLUMNS]

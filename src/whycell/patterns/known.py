@@ -119,4 +119,5 @@ def _matrix(path: Path | str, name: str, lines: Sequence[str], width: int) -> np
     if rows.shape != (width, 4) or (np.abs(rows.sum(axis=1) - 1) > _MOST_OFF).any():
         msg = f"the matrix of {name!r} in {path} is not {width} rows of four shares that add up to one: it is cut off."
         raise FormatError(msg)
-    return rows.T / rows.sum(axis=1)
+    shares: np.ndarray = rows.T / rows.sum(axis=1)
+    return shares

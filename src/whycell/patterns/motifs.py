@@ -105,7 +105,8 @@ def motif_from_sites(x: np.ndarray, hypothetical: np.ndarray, sites: pd.DataFram
         cut = np.where(inside[:, :, None], values[rows, :, columns], 0)
         cut[other] = cut[other][:, ::-1, ::-1]
         known = np.where(other[:, None], inside[:, ::-1], inside)
-        return (cut.sum(axis=0) / np.maximum(known.sum(axis=0), 1)[:, None]).T
+        average: np.ndarray = (cut.sum(axis=0) / np.maximum(known.sum(axis=0), 1)[:, None]).T
+        return average
 
     letters = mean(x) + _PSEUDO / 4
     return Motif(name, letters / letters.sum(axis=0), mean(x * hypothetical), mean(hypothetical), sites)
