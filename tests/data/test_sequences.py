@@ -5,8 +5,9 @@ import gzip
 import numpy as np
 import pytest
 
+from whycell.data.bigwig import region_profile, region_signal
 from whycell.data.near_copies import near_copies
-from whycell.data.regions import gc_matched_regions, read_regions, region_signal
+from whycell.data.regions import gc_matched_regions, read_regions
 from whycell.data.sequences import read_sequences
 from whycell.errors import FormatError, UsageError
 
@@ -83,6 +84,43 @@ def test_signal_is_the_mean_over_each_region(tmp_path, genome):
     (tmp_path / "r.bed").write_text("chr1\t100\t200\nchr2\t0\t100\n")
     places = read_regions(tmp_path / "r.bed", path).places
     np.testing.assert_allclose(region_signal(places, tmp_path / "s.bw"), [4.0, 0.0])  # bases without a value are none
+
+
+def test_signal_at_every_base_runs_as_the_letters_do(tmp_path, genome):
+    bigwig = pytest.importorskip("pyBigWig")
+    path, _ = genome
+    values = RNG.poisson(3.0, 3000).astype(float)
+    with bigwig.open(str(tmp_path / "s.bw"), "w") as file:
+        file.addHeader([("chr1", 3000), ("2", 3000)])
+        file.addEntries("chr1", list(range(200, 3000)), values=values[200:].tolist(), span=1)
+    (tmp_path / "r.bed").write_text("chr1\t300\t341\ta\t0\t+\nchr1\t300\t341\tb\t0\t-\nchr1\t100\t141\tc\t0\t+\n")
+    places = read_regions(tmp_path / "r.bed", path).places
+    found = region_profile(places, tmp_path / "s.bw", width=20)
+    np.testing.assert_array_equal(found[0], values[310:330])
+    np.testing.assert_array_equal(found[1], values[311:331][::-1])  # the middle counts from where the letters begin
+    assert not found[2].any()
+    (tmp_path / "r.bed").write_text("chr2\t300\t341\n")
+    with pytest.raises(FormatError, match="chr1 and 1"):
+        region_profile(read_regions(tmp_path / "r.bed", path).places, tmp_path / "s.bw", width=20)
+
+
+def test_cut_letters_have_the_places_of_what_is_left(tmp_path, genome):
+    _, chromosomes = genome
+    at, text = 700, chromosomes["chr1"][700:741]
+    (tmp_path / "x.fa").write_text(f">chr1:{at}-{at + 41}(+)\n{text}\n>chr1:{at}-{at + 41}(-)\n{turned(text)}\n")
+    found = read_sequences(tmp_path / "x.fa", width=16)
+    for letters, start, stop, strand in zip(
+        found.letters, found.places.start, found.places.stop, found.places.strand, strict=True
+    ):
+        here = chromosomes["chr1"][start:stop]
+        assert letters == (here if strand == "+" else turned(here))
+
+
+def test_columns_of_0_and_1_are_tasks_where_none_is_called_a_label(tmp_path):
+    (tmp_path / "t.tsv").write_text("name\tseq\tSRF\tYY1\twidth\nx\tACGT\t1\t\t4\ny\tACGA\t0\t1\t4\nz\tACGC\t0\t0\t4\n")
+    found = read_sequences(tmp_path / "t.tsv")
+    assert found.tasks == ("SRF", "YY1")
+    assert np.isnan(found.labels[0, 1])
 
 
 def test_a_table_gives_letters_names_and_labels(tmp_path):

@@ -11,7 +11,7 @@ import pandas as pd
 from whycell.data.sequences import Places, Sequences, text_lines
 from whycell.errors import FormatError, MissingExtraError
 
-__all__ = ["gc_matched_regions", "open_genome", "read_regions", "region_signal"]
+__all__ = ["gc_matched_regions", "naming_of", "open_genome", "read_regions"]
 
 _NARROWPEAK_COLUMNS, _SUMMIT = 10, 9
 _COMPLEMENT = str.maketrans("ACGTN", "TGCAN")
@@ -136,35 +136,6 @@ def gc_matched_regions(given: Sequences, genome: Path | str, *, seed: int = 0, t
     )
 
 
-def region_signal(places: Places, bigwig: Path | str) -> np.ndarray:
-    """(n,) mean of a bigWig over each region, 0 where it holds nothing.
-
-    Raises
-    ------
-    MissingExtraError
-        pyBigWig is not installed.
-    FormatError
-        The file cannot be read, or lacks a chromosome.
-    """
-    try:
-        import pyBigWig
-    except ImportError as error:
-        msg = "signal from bigWig needs pyBigWig; install it with: pip install 'whycell[bigwig]'"
-        raise MissingExtraError(msg) from error
-    try:
-        file = pyBigWig.open(str(bigwig))
-    except RuntimeError as error:
-        msg = f"{bigwig} cannot be opened as bigWig ({error}); wanted a .bw file."
-        raise FormatError(msg) from error
-    absent = sorted(set(places.chromosome) - set(file.chroms()))
-    if absent:
-        msg = f"{bigwig} has no chromosome {absent[0]!r}; it has {', '.join(list(file.chroms())[:_SHOWN])} and more."
-        raise FormatError(msg)
-    rows = zip(places.chromosome, places.start, places.stop, strict=True)
-    found = [file.stats(str(c), int(a), int(b), exact=True)[0] for c, a, b in rows]
-    return np.array([0.0 if x is None else x for x in found], dtype=np.float32)
-
-
 def _bed(path: Path) -> pd.DataFrame:
     rows = [line.split("\t") if "\t" in line else line.split() for line in text_lines(path)]
     try:
@@ -198,15 +169,18 @@ def _check_chromosomes(path: Path, genome: Path | str, column: pd.Series, fasta:
     absent = sorted(set(column) - known)
     if not absent:
         return
-    other = absent[0][3:] if absent[0].startswith("chr") else f"chr{absent[0]}"
-    cure = (
-        "the two name chromosomes differently (chr1 and 1); rename those of the regions"
-        if other in known
-        else "is it the genome of another assembly or species?"
-    )
+    cure = naming_of(absent[0], known)
     shown = ", ".join(absent[:_SHOWN]) + (" and more" if len(absent) > _SHOWN else "")
     msg = f"{path} names {shown}, which {genome} does not have (it has {', '.join(sorted(known)[:_SHOWN])}); {cure}"
     raise FormatError(msg)
+
+
+def naming_of(absent: str, known: set[str]) -> str:
+    """What to do about a chromosome that another file does not have."""
+    other = absent[3:] if absent.startswith("chr") else f"chr{absent}"
+    if other in known:
+        return "the two name chromosomes differently (chr1 and 1); rename those of the regions"
+    return "is it of another assembly or species?"
 
 
 def _turned(letters: str, strand: str) -> str:

@@ -124,7 +124,13 @@ class Sequences:
                 )
                 raise UsageError(msg)
             return self
-        return replace(self, letters=np.array([_fitted(s, width) for s in self.letters], dtype=object))
+        letters = np.array([_fitted(s, width) for s in self.letters], dtype=object)
+        places = self.places
+        if places is not None:
+            before = np.where(lengths >= width, (lengths - width) // 2, -((width - lengths) // 2))
+            start = np.where(places.strand == "-", places.stop - before - width, places.start + before)
+            places = replace(places, start=start, stop=start + width)
+        return replace(self, letters=letters, places=places)
 
 
 def read_sequences(
@@ -146,7 +152,8 @@ def read_sequences(
         Bases about the middle of a region, or about its summit where the file has one; regions as they are without.
         Sequences read as letters are cut or padded with N.
     labels
-        Columns of a table that are tasks; without, every column called label, bound, y, class or target.
+        Columns of a table that are tasks; without, every column called label, bound, y, class or target, or where there
+        is none every column of 0 and 1 (and of empty fields, which are unknown).
 
     Raises
     ------
@@ -281,6 +288,7 @@ def _table(path: Path, wanted: Sequence[str]) -> Sequences:
     names = [str(i) for i in range(len(frame))] if named is None else list(frame[named])
     found = _checked(path, names, list(frame[letters]), None)
     tasks = tuple(wanted) or tuple(c for c in frame.columns if str(c).lower() in _COLUMNS["labels"])
+    tasks = tasks or tuple(c for c in frame.columns if c not in (letters, named) and _is_class(frame[c]))
     if not tasks:
         return found
     values = np.stack([_numbers(path, frame[task]) for task in tasks], axis=1)
@@ -289,6 +297,10 @@ def _table(path: Path, wanted: Sequence[str]) -> Sequences:
 
 def _column(frame: pd.DataFrame, kind: str) -> str | None:
     return next((str(c) for word in _COLUMNS[kind] for c in frame.columns if str(c).lower() == word), None)
+
+
+def _is_class(column: pd.Series) -> bool:
+    return {"0", "1"} <= set(column) <= {"0", "1", "", "NA", "nan", "NaN"}
 
 
 def _numbers(path: Path, column: pd.Series) -> np.ndarray:

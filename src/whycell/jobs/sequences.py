@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
-from dataclasses import replace
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +12,21 @@ import numpy as np
 import pandas as pd
 
 from whycell.compute import Talk
-from whycell.data.regions import gc_matched_regions, region_signal
-from whycell.data.sequences import Sequences, join_sequences, read_sequences
+from whycell.data.sequences import Sequences
 from whycell.data.whole import check_free, write_whole
 from whycell.encode.sequences import dinucleotide_shuffle, one_hot
-from whycell.errors import UsageError
 from whycell.jobs.record import fingerprint_file, write_run
+from whycell.jobs.sequences_gathered import gather_sequences
 from whycell.jobs.sequences_opened import fitted_sequences, opened_model, place_columns
+from whycell.jobs.sequences_profiles import check_profiles, write_profiles
 from whycell.models.kmers import GappedKmers
+from whycell.models.loggers import open_logger
 from whycell.models.sequence import SequenceModel, held_out_folds
 
 __all__ = ["predict_sequences", "train_sequences"]
 
-#: Negatives that are made; anything else is a file of them.
-MADE = ("shuffle", "gc")
 _BASELINE = 4000  # positives that the baseline learns from at most: its matrix grows with them
+_BASELINE_TASKS = 8  # tasks that have one at most: each is a model of its own
 
 
 def train_sequences(
@@ -36,8 +37,13 @@ def train_sequences(
     negatives: str = "shuffle",
     tasks: Sequence[str] = (),
     signal: Sequence[Path] = (),
+    kind: str | None = None,
     width: int | None = None,
+    profile_width: int | None = None,
     network: str = "dilated",
+    epochs: int | None = None,
+    tune: int = 0,
+    logger: str | None = None,
     baseline: bool = True,
     seed: int = 0,
     threads: int = 0,
@@ -46,6 +52,9 @@ def train_sequences(
     talk: Talk | None = None,
 ) -> dict[str, Any]:
     """Learn from sequences and write the model's folder.
+
+    Beside it, under a hidden name, lies the state of the training while it lasts: the same command goes on from there
+    after a kill, and ends with the same weights.
 
     Parameters
     ----------
@@ -62,13 +71,23 @@ def train_sequences(
     tasks
         Names of the tasks; of a table, the columns.
     signal
-        bigWig files: counts are learned instead of classes, a task each.
+        bigWig files: reads are learned instead of classes, a task each.
+    kind
+        ``"class"``, ``"counts"`` or ``"profile"``; see ``SequenceModel``. Without, classes, or with ``signal`` counts.
     width
         Letters to read about the middle or summit.
+    profile_width
+        Bases of a profile, in the middle of ``width``; all of them without.
     network
         See ``models.nets.dna``.
+    epochs
+        Passes of training, fewer or more than the model's own.
+    tune
+        Trials of a search for the network's numbers (``models.sequence_tune``); none with 0.
+    logger
+        ``"csv"``, ``"tensorboard"`` or ``"wandb"``: where trials and losses are logged, into OUTPUT-log.
     baseline
-        Whether a gapped k-mer model is scored beside it, on the same sequences held out.
+        Whether a gapped k-mer model is scored beside it, on the same sequences held out; of eight tasks at most.
     seed, threads, device, force, talk
         As everywhere.
 
@@ -80,25 +99,60 @@ def train_sequences(
     ------
     DataError
         The files cannot be learned from.
+    UsageError
+        Options that do not go together.
     OutputError
         The folder exists and ``force`` is not set.
     """
-    talk = talk or Talk()
+    talk, output = talk or Talk(), Path(output)
     check_free(output, force=force)
-    found, how = _gathered(positives, genome, negatives, tasks, signal, width, seed)
+    kind = kind or ("counts" if signal else "class")
+    model = SequenceModel(network=network, kind=kind, seed=seed, threads=threads, device=device)
+    if epochs is not None:
+        model.set_params(epochs=epochs, least_steps=0)
+    given = gather_sequences(
+        positives,
+        kind=kind,
+        genome=genome,
+        negatives=negatives,
+        tasks=tasks,
+        signal=signal,
+        width=width,
+        profile_width=profile_width,
+        seed=seed,
+    )
+    found = given.sequences
     for note in found.notes:
         talk.warn(note)
-    model = SequenceModel(
-        network=network, kind="counts" if signal else "class", seed=seed, threads=threads, device=device
-    )
-    model.fit(found, negatives=how, talk=talk)
-    about: dict[str, Any] = {"trained_on": [str(p) for p in positives], "negatives": negatives}
-    if baseline and not signal:
+    log, scratch = output.with_name(f"{output.name}-log"), output.with_name(f".{output.name}.training")
+    about: dict[str, Any] = {
+        "name": output.name,
+        "trained_on": [_told(path) for path in (*positives, *signal)],
+        "negatives": negatives if kind == "class" else "none",
+    }
+    with closing(open_logger(logger, log)) if logger else nullcontext() as told:
+        if tune:
+            from whycell.models.sequence_tune import tune_sequences
+
+            about["tuning"] = tune_sequences(
+                model,
+                found,
+                given.y,
+                negatives=given.negatives,
+                trials=tune,
+                storage=scratch / "search.journal",
+                logger=told,
+                talk=talk,
+            )
+        model.fit(found, given.y, negatives=given.negatives, resume=scratch, logger=told, talk=talk)
+    if baseline and kind == "class":
         talk.note("scoring the gapped k-mer baseline on the same sequences")
-        about["baseline"] = _baseline(found, how, model)
+        about["baseline"] = _baseline(found, given.negatives, model)
     model.save(output, about=about, force=force)
+    shutil.rmtree(scratch, ignore_errors=True)
     inputs = {str(p): fingerprint_file(p) for p in (*positives, *signal)}
-    asked = {"negatives": negatives, "tasks": list(model.tasks_), "width": model.length_, "network": network}
+    asked = {"kind": kind, "negatives": negatives, "tasks": list(model.tasks_), "width": model.length_}
+    asked |= {"network": network, "profile_width": model.out_length_, "tune": tune}
     write_run(output, "sequences train", inputs=inputs, seed=seed, parameters=asked)
     return {**model.card(), **about}
 
@@ -109,6 +163,7 @@ def predict_sequences(
     *,
     model: Path,
     genome: Path | None = None,
+    profiles: Path | None = None,
     threads: int = 0,
     device: str = "auto",
     force: bool = False,
@@ -124,98 +179,36 @@ def predict_sequences(
         The TSV.
     model
         Folder of the model.
+    profiles
+        Where expected reads at every base go, of a model of profiles: ``.h5``, or ``.bw`` for a bigWig a task; see
+        ``jobs.sequences_profiles.write_profiles``.
     threads, device, force, talk
         As everywhere.
+
+    Raises
+    ------
+    UsageError
+        Profiles of a model that has none, or a bigWig without places or ``genome``.
     """
-    check_free(output, force=force)
+    check_free(output, profiles, force=force)
     trained = opened_model(model, threads=threads, device=device)
     sequences = fitted_sequences(query, trained, genome=genome, talk=talk)
+    if profiles is not None:
+        check_profiles(profiles, trained, sequences, genome=genome)
     p = trained.predict_proba(sequences)
     frame = pd.DataFrame({"name": sequences.names, **place_columns(sequences)})
     for at, task in enumerate(trained.tasks_):
         frame[task] = p[:, at].astype(np.float32)
+    if profiles is not None:
+        write_profiles(profiles, trained, sequences, genome=genome, force=force)
     write_whole(output, frame.to_csv(sep="\t", index=False, float_format="%.6g", lineterminator="\n"))
-    write_run(output, "sequences predict", inputs={str(query): fingerprint_file(query)}, seed=0)
+    parameters = {"model": str(model), "profiles": None if profiles is None else str(profiles)}
+    write_run(output, "sequences predict", inputs={str(query): fingerprint_file(query)}, seed=0, parameters=parameters)
     return frame
 
 
-def _gathered(
-    positives: Sequence[Path],
-    genome: Path | None,
-    negatives: str,
-    tasks: Sequence[str],
-    signal: Sequence[Path],
-    width: int | None,
-    seed: int,
-) -> tuple[Sequences, str]:
-    """Everything to learn from, labelled, and where the negatives come from: ``given`` or ``shuffle``."""
-    columns = tasks if len(positives) == 1 else ()
-    parts = [read_sequences(p, genome=genome, width=width, labels=_columns_of(p, columns)) for p in positives]
-    if signal:
-        return _with_signal(join_sequences(parts), signal, tasks), "given"
-    if len(parts) > 1:
-        found = _merged_tasks(parts, tasks or [Path(p).name.split(".")[0] for p in positives])
-    else:
-        found = parts[0] if parts[0].labels is not None else _labelled(parts[0], 1, tuple(tasks) or ("bound",))
-    if found.labels is not None and all({0.0, 1.0} <= set(np.unique(column)) for column in found.labels.T):
-        return found, "given"
-    if negatives == "shuffle":
-        return found, "shuffle"
-    if negatives == "gc":
-        if genome is None:
-            msg = "GC-matched negatives are regions of a genome; give it with --genome, or use --negatives shuffle."
-            raise UsageError(msg)
-        other = gc_matched_regions(found.of_width(), genome, seed=seed)
-    elif Path(negatives).is_file():
-        other = read_sequences(negatives, genome=genome, width=width)
-    else:
-        msg = f"negatives is {negatives!r}; wanted one of {', '.join(MADE)}, or a file of sequences."
-        raise UsageError(msg)
-    return join_sequences([found, _labelled(other, 0, found.tasks)]), "given"
-
-
-def _columns_of(path: Path, wanted: Sequence[str]) -> Sequence[str]:
-    """A single task of FASTA or BED is named by the same option as the columns of a table."""
-    from whycell.data.sequences import text_lines
-
-    header = next(text_lines(Path(path)), "").split("\t")
-    return wanted if set(wanted) <= set(header) else ()
-
-
-def _labelled(sequences: Sequences, value: float, tasks: tuple[str, ...]) -> Sequences:
-    labels = np.full((len(sequences), len(tasks)), value, dtype=np.float32)
-    return replace(sequences, labels=labels, tasks=tasks)
-
-
-def _merged_tasks(parts: Sequence[Sequences], tasks: Sequence[str]) -> Sequences:
-    """A task a file: 1 for its own; the same sequence in two files is one row; what a file is silent of is unknown."""
-    if len(tasks) != len(parts):
-        msg = f"{len(parts)} files and {len(tasks)} task names; wanted a --task for each file, in their order."
-        raise UsageError(msg)
-    joined = join_sequences([replace(part, labels=None, tasks=()) for part in parts])
-    labels = np.full((len(joined), len(parts)), np.nan, dtype=np.float32)
-    stops = np.cumsum([len(part) for part in parts])
-    for task, (start, stop) in enumerate(zip([0, *stops[:-1]], stops, strict=True)):
-        labels[start:stop, task] = 1
-    _, first, same = np.unique(joined.letters.astype(str), return_index=True, return_inverse=True)
-    merged = np.full((len(first), len(parts)), np.nan, dtype=np.float32)
-    row, task = np.nonzero(labels == 1)
-    merged[same[row], task] = 1
-    order = np.argsort(first, kind="stable")
-    return replace(joined[first[order]], labels=merged[order], tasks=tuple(tasks))
-
-
-def _with_signal(sequences: Sequences, signal: Sequence[Path], tasks: Sequence[str]) -> Sequences:
-    if sequences.places is None:
-        msg = f"{sequences.source} has no places in a genome, so no signal can be read for them; give BED and --genome."
-        raise UsageError(msg)
-    named = tuple(tasks) or tuple(Path(p).name.split(".")[0] for p in signal)
-    if len(named) != len(signal):
-        msg = f"{len(signal)} signal files and {len(named)} task names; wanted a --task for each, in their order."
-        raise UsageError(msg)
-    per_base = np.stack([region_signal(sequences.places, p) for p in signal], axis=1)
-    counts = per_base * (sequences.places.stop - sequences.places.start)[:, None]
-    return replace(sequences, labels=counts.astype(np.float32), tasks=named)
+def _told(path: Path) -> dict[str, str]:
+    return {"file": Path(path).name, "fingerprint": fingerprint_file(path)}
 
 
 def _baseline(sequences: Sequences, how: str, model: SequenceModel) -> dict[str, float]:
@@ -226,7 +219,7 @@ def _baseline(sequences: Sequences, how: str, model: SequenceModel) -> dict[str,
     x = one_hot(list(sequences.letters)).astype(np.uint8)
     labels = np.ones((len(x), 1), dtype=np.float32) if sequences.labels is None else sequences.labels
     found: dict[str, float] = {}
-    for at, task in enumerate(model.tasks_):
+    for at, task in enumerate(model.tasks_[:_BASELINE_TASKS]):
         sides = []
         for rows, seed in (
             (np.flatnonzero(fold > 1)[:_BASELINE], model.seed),
@@ -236,7 +229,9 @@ def _baseline(sequences: Sequences, how: str, model: SequenceModel) -> dict[str,
             given, y = x[known], labels[known, at]
             if how == "shuffle":
                 positive = given[y > 0]
-                given = np.concatenate([given, dinucleotide_shuffle(positive, 1, seed=seed)[:, 0].astype(np.uint8)])
+                if len(positive):
+                    other = dinucleotide_shuffle(positive, 1, seed=seed)[:, 0].astype(np.uint8)
+                    given = np.concatenate([given, other])
                 y = np.concatenate([y, np.zeros(len(positive), dtype=np.float32)])
             sides.append((given, y))
         (fit_x, fit_y), (test_x, test_y) = sides

@@ -25,7 +25,7 @@ def opened_model(model: Path, *, threads: int = 0, device: str = "auto") -> Sequ
 def fitted_sequences(
     query: Path, model: SequenceModel, *, genome: Path | None = None, talk: Talk | None = None
 ) -> Sequences:
-    """Sequences of a file, cut or padded about their middle to the length that the model reads.
+    """Sequences of a file, as long as the model reads: regions about their middle or summit, letters cut or padded.
 
     Parameters
     ----------
@@ -41,12 +41,13 @@ def fitted_sequences(
     for note in sequences.notes:
         talk.warn(note)
     odd = int((sequences.lengths != model.length_).sum())
-    if odd:
-        talk.warn(
-            f"{odd:,} of {len(sequences):,} sequences are cut or padded to the {model.length_} letters that the model "
-            "reads."
-        )
-    return sequences.of_width(model.length_)
+    if not odd:
+        return sequences
+    talk.warn(
+        f"{odd:,} of {len(sequences):,} sequences are cut or padded to the {model.length_} letters that the model "
+        "reads; regions take them from the genome."
+    )
+    return read_sequences(query, genome=genome, width=model.length_)
 
 
 def asked_tasks(tasks: Sequence[str], model: SequenceModel) -> list[str]:

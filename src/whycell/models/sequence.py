@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -25,7 +26,7 @@ from whycell.models.folder import read_folder, write_folder
 from whycell.models.nets.dna import BothStrands
 from whycell.models.nets.profile import CountsOf, ProfileOf
 from whycell.models.sequence_data import HELD_OUT, Learnable, held_out_folds, learnable
-from whycell.models.sequence_fit import PassLogger, Resume, Rows, Schedule, outputs, train_network
+from whycell.models.sequence_fit import PassLogger, Resume, Rows, Schedule, outputs, torch_threads, train_network
 from whycell.models.sequence_losses import mean_count, objective_of, set_start
 from whycell.models.sequence_scores import held_out_scores, platt
 from whycell.models.sequence_settings import check_parameters, networks_of, settled
@@ -131,7 +132,7 @@ class SequenceModel(BaseEstimator):
         }
         rows = given.rows[training]
         watched = given.rows[parts["calibrate"]].with_shuffles(self.seed)
-        where = None if resume is None else Resume(Path(resume), self._mark(given, tested=tested))
+        where = None if resume is None else Resume(Path(resume), self.mark(given, tested=tested))
         self.curve_ = self.train(rows, watched, resume=where, logger=logger, talk=talk)
         self.scale_, self.shift_ = np.ones((2, len(self.tasks_)), dtype=np.float32) * [[1], [0]]
         if self.kind == "class":
@@ -174,6 +175,13 @@ class SequenceModel(BaseEstimator):
             device=torch_device(self.device),
             talk=talk,
         )
+
+    def mark(self, given: Learnable, *, tested: bool = True) -> str:
+        """What identifies a training: its data, its numbers and the library that does the sums."""
+        digest = hashlib.blake2b(json.dumps([settled(self._parameters()), tested, torch.__version__]).encode())
+        for array in (given.rows.x, given.rows.y, given.rows.shuffled):
+            digest.update(memoryview(np.ascontiguousarray(array)).cast("B"))
+        return digest.hexdigest()
 
     def logits(self, sequences: Sequences | np.ndarray) -> np.ndarray:
         """(n, n_tasks) float32 outputs before calibration: log odds, or logarithms of rates.
@@ -293,16 +301,10 @@ class SequenceModel(BaseEstimator):
 
     def _outputs(self, x: np.ndarray, *, kind: str = "class") -> np.ndarray:
         """(n, n_tasks) outputs of any network, or of ``kind`` profile the count and the logits of every base."""
-        return outputs(self.net_, x, objective=objective_of(kind), device=torch_device(self.device)).numpy()
+        with torch_threads(self.threads) if self.threads else nullcontext():
+            return outputs(self.net_, x, objective=objective_of(kind), device=torch_device(self.device)).numpy()
 
     def _needs_profile(self) -> None:
         if self.kind != "profile":
             msg = f"this model learned {self.kind} and has no profile; train one with kind='profile' (--profile)."
             raise UsageError(msg)
-
-    def _mark(self, given: Learnable, *, tested: bool) -> str:
-        """What identifies a training: its data, its numbers and the library that does the sums."""
-        digest = hashlib.blake2b(json.dumps([settled(self._parameters()), tested, torch.__version__]).encode())
-        for array in (given.rows.x, given.rows.y, given.rows.shuffled):
-            digest.update(memoryview(np.ascontiguousarray(array)).cast("B"))
-        return digest.hexdigest()
