@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,8 @@ def card(model: str | Path | None) -> dict[str, Any]:
     from whycell.models.store import read_card
 
     folder = find(model)
+    if _reads_sequences(folder):
+        return _sequence_card(folder)
     about = read_card(folder)
     about["genes"] = about.pop("model_genes")
     for inner in ("space", "numbers", "other_genes"):
@@ -125,9 +128,32 @@ def push(source: str | Path, address: str, *, private: bool = False) -> str:
 
         read_gene_vectors(source)
         return to_hub([Path(source)], address, private=private)
+    from whycell.models.sequence import SequenceModel
     from whycell.models.store import load
 
     folder = find(source)
-    load(folder)
+    if _reads_sequences(folder):
+        SequenceModel.load(folder)
+    else:
+        load(folder)
     files = [path for path in sorted(folder.iterdir()) if path.name in (*FILES, *MAY_HOLD)]
     return to_hub(files, address, private=private)
+
+
+def _reads_sequences(folder: Path) -> bool:
+    """Whether the model in a folder reads DNA; what is no model is left to the reader of the other kind to refuse."""
+    from whycell.models.sequence import KIND
+
+    try:
+        return bool(json.loads((folder / FILES[1]).read_text(encoding="utf-8"))["kind"] == KIND)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _sequence_card(folder: Path) -> dict[str, Any]:
+    """The card of a network on DNA."""
+    from whycell.models.folder import read_about
+    from whycell.models.sequence import KIND
+
+    about = read_about(folder, kind=KIND)
+    return {"name": about.pop("name", folder.name), "tasks": about.pop("tasks"), "folder": str(folder), **about}

@@ -49,11 +49,12 @@ class SequenceModel(BaseEstimator):
         ``"class"``: labels 0 and 1, probabilities come out. ``"counts"``: labels count reads, rates come out.
         ``"profile"``: labels are reads at every base; their count comes out, and by ``predict_profile`` where they lie.
     channels, width, layers, dropout
-        Of the network; ``layers`` as the kind has them where ``None``.
+        Of the network; ``width`` and ``layers`` as the kind has them where ``None``.
     counts_weight
         Of the count beside the profile in the loss; see ``models.sequence_losses``.
     epochs, least_steps, batch, learning_rate, weight_decay, patience
-        Of the training; see ``models.sequence_fit.Schedule``. ``learning_rate`` as the kind has it where ``None``.
+        Of the training; see ``models.sequence_fit.Schedule``. ``batch``, ``learning_rate`` and ``weight_decay`` as the
+        kind has them where ``None``.
     seed, threads, device
         As everywhere.
 
@@ -66,15 +67,15 @@ class SequenceModel(BaseEstimator):
     network: str = "dilated"
     kind: str = "class"
     channels: int = 64
-    width: int = 19
+    width: int | None = None
     layers: int | None = None
     dropout: float = 0.3
     counts_weight: float = 0.5
     epochs: int = 12
     least_steps: int = 1000
-    batch: int = 256
+    batch: int | None = None
     learning_rate: float | None = None
-    weight_decay: float = 1e-2
+    weight_decay: float | None = None
     patience: int | None = None
     seed: int = 0
     threads: int = 0
@@ -263,7 +264,7 @@ class SequenceModel(BaseEstimator):
             "held_out_by": self.held_out_by_,
             "sequences": self.n_,
             "scores": self.scores_,
-            "curve": self.curve_,
+            "curve": {name: [one[name] for one in self.curve_] for name in ("training", "held_out")},
             "versions": {name: version(name) for name in ("whycell", "numpy", "torch", "scikit-learn")},
         }
 
@@ -275,7 +276,10 @@ class SequenceModel(BaseEstimator):
         model.tasks_, model.length_ = tuple(card["tasks"]), card["length"]
         model.out_length_ = card.get("out_length")
         model.held_out_by_, model.n_ = card["held_out_by"], card["sequences"]
-        model.scores_, model.curve_ = card["scores"], card["curve"]
+        model.scores_, curve = card["scores"], card["curve"]
+        if isinstance(curve, Mapping):
+            curve = [{"training": t, "held_out": h} for t, h in zip(curve["training"], curve["held_out"], strict=True)]
+        model.curve_ = curve
         model.scale_, model.shift_ = tensors.pop("scale"), tensors.pop("shift")
         model.net_ = model._network()
         model.net_.load_state_dict({k.removeprefix("net."): torch.from_numpy(v) for k, v in tensors.items()})

@@ -19,6 +19,7 @@ __all__ = ["HELD_OUT", "Learnable", "held_out_folds", "learnable"]
 #: What the splitter holds out: one fold in so many, for calibration and once more for the card's scores.
 HELD_OUT = 10
 _FEWEST = 20
+_COPIES = "near copies"
 _SHOWN = 4
 
 
@@ -38,6 +39,9 @@ class Learnable:
         (n,) chromosome, or group of near copies.
     held_out_by
         Which of the two, in words.
+    copies
+        (n,) group of near copies, whatever was held out: what intervals resample, as one held-out chromosome has no
+        interval of its own.
     """
 
     rows: Rows
@@ -45,6 +49,7 @@ class Learnable:
     fold: np.ndarray
     group: np.ndarray
     held_out_by: str
+    copies: np.ndarray
 
     @property
     def training(self) -> np.ndarray:
@@ -92,7 +97,8 @@ def learnable(sequences: Sequences, y: Any = None, *, kind: str, negatives: str,
         )
         raise DataError(msg)
     fold, by, group = held_out_folds(sequences, seed=seed)
-    return Learnable(Rows(x, labels, shuffled), tasks, fold, group, by)
+    copies = group if by == _COPIES else near_copies(sequences.letters)
+    return Learnable(Rows(x, labels, shuffled), tasks, fold, group, by, copies)
 
 
 def held_out_folds(sequences: Sequences, *, seed: int) -> tuple[np.ndarray, str, np.ndarray]:
@@ -116,9 +122,10 @@ def held_out_folds(sequences: Sequences, *, seed: int) -> tuple[np.ndarray, str,
     """
     import pandas as pd
 
-    by, group = "near copies", near_copies(sequences.letters).astype(str)
     if sequences.places is not None and len(set(sequences.places.chromosome)) > 2:
         by, group = "chromosomes", sequences.places.chromosome.astype(str)
+    else:
+        by, group = _COPIES, near_copies(sequences.letters).astype(str)
     n_groups = len(set(group))
     if n_groups < 3:
         msg = (

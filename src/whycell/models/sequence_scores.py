@@ -44,7 +44,7 @@ def held_out_scores(model: _Asked, given: Learnable, *, training: np.ndarray) ->
     at = np.flatnonzero(given.fold == 1)
     rows, seed = given.rows[at], model.seed
     x, y = rows.with_shuffles(seed + 1)
-    group = np.concatenate([given.group[at], given.group[at][rows.shuffled]])
+    group = np.concatenate([given.copies[at], given.copies[at][rows.shuffled]])
     answers = model.predict_proba(x)
     found: dict[str, dict[str, Any]] = {}
     if model.kind == "profile":
@@ -82,7 +82,7 @@ def platt(z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def class_scores(p: np.ndarray, y: np.ndarray, group: np.ndarray, *, seed: int) -> dict[str, Any]:
-    """Of one task: AUROC and AUPRC with intervals over groups, what a random order has, and calibration.
+    """Of one task: AUROC and AUPRC with intervals over near copies, what a random order has, and calibration.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def class_scores(p: np.ndarray, y: np.ndarray, group: np.ndarray, *, seed: int) 
     y
         (n,) 0, 1 or NaN.
     group
-        (n,) what was held out together.
+        (n,) near copies, which an interval draws together.
     seed
         Of the intervals.
 
