@@ -29,6 +29,7 @@ __all__ = ["EVERY", "PassLogger", "Resume", "Rows", "Schedule", "outputs", "torc
 #: Seconds between two states on disk, at least; each is written at the end of a pass.
 EVERY = 20.0
 _AT_ONCE = 1024
+_MEMORY = 0.99  # of the running mean of the weights, a step: less noise than the last weights have
 _RISING = 0.3  # part of the passes before the learning rate is largest
 
 
@@ -128,12 +129,14 @@ def train_network(
     device: str = "cpu",
     talk: Talk | None = None,
 ) -> list[dict[str, float]]:
-    """Train ``net`` in place; it ends with the weights of the pass whose loss on ``watched`` was least.
+    """Train ``net`` in place; it ends with the running mean of its weights after the best pass.
+
+    The best is that whose loss on ``watched`` was least.
 
     Parameters
     ----------
     net
-        Takes (n, 4, length); one strand of each batch is shown, drawn at random.
+        Takes (n, 4, length); one strand of each sequence is shown, drawn at random.
     rows
         What is learned from.
     watched
@@ -158,7 +161,7 @@ def train_network(
     rate = schedule.learning_rate
     optimiser = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=schedule.weight_decay)
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=epochs * steps + 1, pct_start=_RISING)
-    run = Progress(net, optimiser, cycle, best_weights=copy.deepcopy(net.state_dict()))
+    run = Progress(net, optimiser, cycle, copy.deepcopy(net), best_weights=copy.deepcopy(net.state_dict()))
     if resume is not None:
         load_state(resume.folder, run, mark=resume.mark)
     patience = schedule.patience if schedule.patience is not None else -(-epochs // 2)
@@ -167,7 +170,8 @@ def train_network(
         bar.advance(run.epoch)
         while run.epoch < epochs and not run.stopped:
             training = _one_pass(run, rows, objective, batch=schedule.batch, seed=seed, device=device)
-            held = float(objective.mean(outputs(net, watched[0], objective=objective, device=device), watched[1]))
+            seen = outputs(run.averaged, watched[0], objective=objective, device=device)
+            held = float(objective.mean(seen, watched[1]))
             losses = {"training": training, "held_out": held}
             if logger is not None:
                 logger.log(run.epoch, losses)
@@ -191,15 +195,26 @@ def _one_pass(run: Progress, rows: Rows, objective: Objective, *, batch: int, se
     total = 0.0
     for at in torch.randperm(len(x), generator=generator).split(batch):
         shown, wanted = x[at].to(device=device, dtype=torch.float32), y[at].to(device)
-        if int(torch.randint(2, (1,), generator=generator)):
-            shown, wanted = reverse_complement(shown), objective.turn_labels(wanted)
+        turned = (torch.rand(len(at), generator=generator) < 0.5).to(device)
+        shown = torch.where(turned[:, None, None], reverse_complement(shown), shown)
+        wanted = torch.where(turned.view(-1, *[1] * (wanted.ndim - 1)), objective.turn_labels(wanted), wanted)
         found = objective.mean(objective.forward(run.net, shown), wanted)
         run.optimiser.zero_grad(set_to_none=True)
         found.backward()
         run.optimiser.step()
         run.cycle.step()
+        _follow(run.averaged, run.net, step=run.cycle.last_epoch)
         total += float(found.detach()) * len(at)
     return total / len(x)
+
+
+def _follow(averaged: nn.Module, net: nn.Module, *, step: int) -> None:
+    """Move the running mean of the weights towards ``net``, further while few steps are behind it."""
+    part = 1 - min(_MEMORY, (step + 1) / (step + 10))
+    with torch.no_grad():
+        old, new = averaged.state_dict(), net.state_dict()
+        moving = [name for name, value in old.items() if value.is_floating_point()]
+        torch._foreach_lerp_([old[name] for name in moving], [new[name] for name in moving], part)
 
 
 def outputs(net: nn.Module, x: np.ndarray, *, objective: Objective, device: str = "cpu") -> torch.Tensor:

@@ -30,8 +30,10 @@ class Progress:
     ----------
     net, optimiser, cycle
         The network, what moves its weights, and how fast.
+    averaged
+        The same network, its weights the running mean of those of ``net``.
     best_weights
-        Of the pass whose held-out loss was least, ``best``.
+        Of ``averaged`` in the pass whose held-out loss was least, ``best``.
     epoch, without, stopped
         Passes done; those since the best one that count; whether they are too many.
     curve
@@ -41,6 +43,7 @@ class Progress:
     net: nn.Module
     optimiser: torch.optim.Optimizer
     cycle: torch.optim.lr_scheduler.LRScheduler
+    averaged: nn.Module
     best_weights: dict[str, torch.Tensor]
     best: float = float("inf")
     epoch: int = 0
@@ -54,7 +57,7 @@ class Progress:
         self.curve.append(losses)
         if losses["held_out"] < self.best:
             self.best, self.without = losses["held_out"], 0
-            self.best_weights = copy.deepcopy(self.net.state_dict())
+            self.best_weights = copy.deepcopy(self.averaged.state_dict())
         elif counting:
             self.without += 1
             self.stopped = self.without >= patience
@@ -73,6 +76,7 @@ def save_state(folder: Path, run: Progress, *, mark: str) -> None:
         What identifies it.
     """
     tensors = {f"net.{name}": value for name, value in run.net.state_dict().items()}
+    tensors |= {f"averaged.{name}": value for name, value in run.averaged.state_dict().items()}
     tensors |= {f"best.{name}": value for name, value in run.best_weights.items()}
     state = run.optimiser.state_dict()
     for number, moments in state["state"].items():
@@ -112,11 +116,12 @@ def load_state(folder: Path, run: Progress, *, mark: str) -> bool:
         return False
     if told.get("mark") != mark:
         return False
-    parts: dict[str, dict[str, torch.Tensor]] = {"net": {}, "best": {}, "moment": {}}
+    parts: dict[str, dict[str, torch.Tensor]] = {"net": {}, "averaged": {}, "best": {}, "moment": {}}
     for name, value in tensors.items():
         part, _, rest = name.partition(".")
         parts[part][rest] = value
     run.net.load_state_dict(parts["net"])
+    run.averaged.load_state_dict(parts["averaged"])
     run.best_weights = parts["best"]
     moments: dict[int, dict[str, torch.Tensor]] = {}
     for name, value in parts["moment"].items():

@@ -25,10 +25,10 @@ __all__ = ["SPACES", "tune_sequences"]
 _SHARED = {"channels": [32, 64, 96], "dropout": {"low": 0.0, "high": 0.5}}
 _CLASS = {
     **_SHARED,
-    "width": [11, 15, 19, 23],
+    "width": [9, 11, 15, 19],
     "layers": {"low": 1, "high": 4},
     "learning_rate": {"low": 1e-3, "high": 1e-2, "log": True},
-    "weight_decay": {"low": 1e-4, "high": 1e-1, "log": True},
+    "weight_decay": {"low": 1e-3, "high": 1.0, "log": True},
 }
 #: What is searched, by kind; see ``models.tune.search``.
 SPACES: dict[str, dict[str, Any]] = {
