@@ -8,6 +8,7 @@ from typer.core import TyperGroup
 
 from whycell.cli import options
 from whycell.cli.manners import print_json, working
+from whycell.cli.motifs_compare import compare
 from whycell.cli.sequences import Task
 
 __all__ = ["FileOrCommand", "find", "motifs"]
@@ -108,3 +109,6 @@ def find(
             known_as = f", like {like['name'].iloc[0]} (q = {like['q'].iloc[0]:.1g})" if len(like) else ""
             talk.note(f"{row.task} {row.motif}: {row.consensus}, {row.hits:,} places{known_as}")
         print(output)
+
+
+motifs.command(no_args_is_help=True)(compare)

@@ -14,7 +14,7 @@ from whycell.patterns.partition import centres
 from whycell.results.kinds import Kinds
 from whycell.results.motifs import MotifFindings
 
-__all__ = ["add_kinds", "called", "kinds_asked", "write_kinds"]
+__all__ = ["add_kinds", "kinds_asked", "known_as", "write_kinds"]
 
 _SURE = 0.05  # q of a known motif that lends its name
 _CARRIED = 0.5  # share of a kind's sequences that hold a motif it is called by
@@ -74,21 +74,19 @@ def add_kinds(
     return Kinds(kinds, profile, _sequences(found, rows, names), numbers, p_value, how, totals)
 
 
-def called(result: MotifFindings, task: str, name: str) -> str:
-    """What a motif is called: the known motif that it is surely like, or else its consensus.
+def known_as(matches: pd.DataFrame, task: str, name: str) -> str:
+    """The known motif that a motif is surely like, or nothing.
 
     Parameters
     ----------
-    result
-        What was found.
+    matches
+        As in ``MotifFindings``.
     task, name
         Of the motif.
     """
-    like = result.matches
-    like = like[(like["task"] == task) & (like["motif"] == name) & (like["q"].astype(float) <= _SURE)]
-    if len(like):
-        return str(like["name"].iloc[0])
-    return next(motif.consensus for motif in result.motifs[task] if motif.name == name)
+    like = matches[(matches["task"] == task) & (matches["motif"] == name)]
+    like = like[like["q"].astype(float) <= _SURE]
+    return str(like["name"].iloc[0]) if len(like) else ""
 
 
 def write_kinds(kinds: Kinds, folder: Path) -> None:
@@ -123,8 +121,13 @@ def _profile(
     of_task = np.array([[size[:, [other == task for other, _ in motifs]].max() for task, _ in motifs]])
     strong = (size >= _STRONG * size.max(axis=0)) & (size > _FAINT * of_task)
     named = (share >= _CARRIED) & strong
+    words = {
+        (task, motif.name): known_as(result.matches, task, motif.name) or motif.consensus
+        for task, found in result.motifs.items()
+        for motif in found
+    }
     rows = [
-        (k + 1, task, name, called(result, task, name), share[k, m], mean[k, m], bool(named[k, m]))
+        (k + 1, task, name, words[task, name], share[k, m], mean[k, m], bool(named[k, m]))
         for k in range(len(mean))
         for m, (task, name) in enumerate(motifs)
     ]

@@ -5,6 +5,7 @@
 
 from whycell.results.answers import Annotation, Evaluation, Finding, TreeNode
 from whycell.results.audit import Audit
+from whycell.results.contexts import Contexts
 from whycell.results.examples import ExampleEvidence, Teaching
 from whycell.results.explanation import Explanation, TopGenes, TypeGenes
 from whycell.results.features import Agop, Ansatz, Importance, TypeFeatures
@@ -23,6 +24,7 @@ __all__ = [
     "Ansatz",
     "Audit",
     "CellLookup",
+    "Contexts",
     "Evaluation",
     "ExampleEvidence",
     "Explanation",
