@@ -25,6 +25,7 @@ from whycell.cli.rfm import rfm
 from whycell.cli.screen import screen
 from whycell.cli.sequences import sequences
 from whycell.cli.sequences_explain import explain as explain_bases
+from whycell.cli.sequences_explain import layers
 from whycell.cli.sequences_variants import variants
 from whycell.cli.subgroups import subgroups
 from whycell.cli.train import train
@@ -85,7 +86,7 @@ for _command in (
 ):
     app.command(no_args_is_help=True)(_command)
 
-for _command in (explain_bases, variants):
+for _command in (explain_bases, layers, variants):
     sequences.command(no_args_is_help=True)(_command)
 
 for _group in (models, genes, sequences, corpus, rfm, motifs):

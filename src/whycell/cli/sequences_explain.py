@@ -7,18 +7,26 @@ from typing import Annotated
 import typer
 
 from whycell.cli import options
-from whycell.cli.manners import print_json, working
+from whycell.cli.manners import print_json, print_table, working
 from whycell.cli.sequences import Genome, Model, Task
 
-__all__ = ["RuleName", "explain"]
+__all__ = ["BaseMethodName", "References", "explain", "layers"]
+
+References = Annotated[
+    int, typer.Option("--references", metavar="N", min=1, help="Dinucleotide shuffles each is compared with.")
+]
 
 
-class RuleName(StrEnum):
-    """Rules of DeepLIFT."""
+class BaseMethodName(StrEnum):
+    """How bases are scored: DeepLIFT by one of three rules, or what it is compared with."""
 
     genomics = "genomics"
     rescale = "rescale"
     reveal_cancel = "reveal-cancel"
+    mutagenesis = "mutagenesis"
+    gradient = "gradient-times-input"
+    integrated = "integrated-gradients"
+    expected = "expected-gradients"
 
 
 def explain(
@@ -27,10 +35,28 @@ def explain(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="H5", help="Where the scores go.")],
     genome: Genome = None,
     task: Task = None,
-    rule: Annotated[RuleName, typer.Option("--rule", help="DeepLIFT's rule.")] = RuleName.genomics,
-    shuffles: Annotated[
-        int, typer.Option("--references", metavar="N", min=1, help="Dinucleotide shuffles each is compared with.")
-    ] = 20,
+    method: Annotated[
+        BaseMethodName,
+        typer.Option("--method", help="Rule of DeepLIFT (genomics, rescale, reveal-cancel), or another way."),
+    ] = BaseMethodName.genomics,
+    shuffles: References = 20,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--layer", metavar="NAME", help="Also score the units of this layer; @last: the last with positions."
+        ),
+    ] = None,
+    filters: Annotated[
+        Path | None, typer.Option("--filters", metavar="MEME", help="Also write the letters that drive each channel.")
+    ] = None,
+    neuron: Annotated[
+        list[str] | None,
+        typer.Option("--neuron", metavar="LAYER:CHANNEL", help="Explain this unit instead of the tasks."),
+    ] = None,
+    compare: Annotated[
+        BaseMethodName | None,
+        typer.Option("--compare", help="Another way, tried on up to 200 sequences: how alike, and at what cost."),
+    ] = None,
     seed: options.Seed = 0,
     threads: options.Threads = 0,
     device: options.Device = options.DeviceName.auto,
@@ -44,7 +70,9 @@ def explain(
     \b
     Example:
       whycell sequences explain peaks.fa --model model/ -o scores.h5
-      whycell sequences explain peaks.fa --model model/ --task USF1 --rule reveal-cancel -o scores.h5
+      whycell sequences explain peaks.fa --model model/ --task USF1 --compare mutagenesis -o scores.h5
+      whycell sequences explain peaks.fa --model model/ --layer first --filters filters.meme -o scores.h5
+      whycell sequences explain peaks.fa --model model/ --neuron first:12 -o unit.h5
 
     From Python: whycell.lenses.hypothetical.
     """
@@ -57,8 +85,12 @@ def explain(
             model=model,
             genome=genome,
             tasks=tuple(task or ()),
-            rule=rule.value,
+            method=method.value,
             references=shuffles,
+            layers=tuple(layer or ()),
+            filters=filters,
+            neurons=tuple(neuron or ()),
+            compare=compare.value if compare is not None else None,
             seed=seed,
             threads=threads,
             device=device.value,
@@ -67,5 +99,33 @@ def explain(
         )
         if json:
             print_json({"output": str(output), **found})
-        else:
-            print(output)
+            return
+        for name, beside in found.get("compared", {}).items():
+            seconds = ", ".join(f"{which} {each:.3g}" for which, each in beside["cpu_s_each"].items())
+            low, high = beside["quartiles"]
+            talk.note(
+                f"{name}: correlation with {beside['with']} {beside['median']:.2f} (half of {beside['n']} sequences "
+                f"between {low:.2f} and {high:.2f}); CPU seconds a sequence: {seconds}"
+            )
+        print(output)
+
+
+def layers(
+    model: Annotated[Path, typer.Argument(metavar="FOLDER", help="A model that sequences train wrote.")],
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Lists the layers of a model, as --layer and --neuron take them.
+
+    \b
+    Example:
+      whycell sequences layers model/
+
+    From Python: whycell.lenses.layers_of.
+    """
+    with working(quiet=quiet, debug=debug):
+        from whycell.jobs.sequences_layers import layers_of_model
+
+        frame = layers_of_model(model)
+        print_json(frame.to_dict("records")) if json else print_table(frame)

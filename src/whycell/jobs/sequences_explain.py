@@ -1,8 +1,9 @@
-"""Score every base of sequences by a trained network."""
+"""``whycell sequences explain``: score every base of sequences by a trained network, and the units of its layers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,20 @@ import numpy as np
 
 from whycell.compute import Talk
 from whycell.data.sequences import Sequences
-from whycell.data.whole import check_free, written_whole
-from whycell.encode.sequences import dinucleotide_shuffle, one_hot
+from whycell.data.whole import check_free, write_whole, written_whole
+from whycell.encode.sequences import one_hot
+from whycell.errors import UsageError
 from whycell.jobs.record import fingerprint_file, write_run
+from whycell.jobs.sequences_layers import LayerWriter, known_layer
 from whycell.jobs.sequences_opened import asked_tasks, fitted_sequences, opened_model, place_columns
+from whycell.jobs.sequences_scores import METHODS, RULES, base_scores, layer_names
+from whycell.lenses.inputs import InputScores
+from whycell.models.sequence import SequenceModel
 
-__all__ = ["explain_sequences"]
+__all__ = ["COMPARED", "explain_sequences"]
 
+#: Sequences on which another method is tried for comparison, at most.
+COMPARED = 200
 _AT_ONCE = 64
 
 
@@ -28,20 +36,27 @@ def explain_sequences(
     model: Path,
     genome: Path | None = None,
     tasks: Sequence[str] = (),
-    rule: str = "genomics",
+    method: str = "genomics",
     references: int = 20,
+    layers: Sequence[str] = (),
+    filters: Path | None = None,
+    neurons: Sequence[str] = (),
+    compare: str | None = None,
     seed: int = 0,
     threads: int = 0,
     device: str = "auto",
     force: bool = False,
     talk: Talk | None = None,
 ) -> dict[str, Any]:
-    """Score every base of every sequence by the inputs lens, against its own dinucleotide shuffles.
+    """Score every base of every sequence; memory does not grow with their number.
 
-    Writes an HDF5 file: ``sequences`` (n, 4, length) uint8; a group a task with ``hypothetical`` (n, 4, length) and
-    ``contributions`` (n, length) float32, ``output``, ``reference_output`` and ``residual`` (n,); ``names``, and
-    ``chromosome``, ``start``, ``stop``, ``strand`` where known; attributes ``tasks``, ``rule``, ``references``,
-    ``seed`` and ``model``.
+    Writes an HDF5 file: ``sequences`` (n, 4, length) uint8; a group a task (or neuron) with ``hypothetical`` (n, 4,
+    length) and ``contributions`` (n, length) float32, ``output``, ``reference_output`` and ``residual`` (n,); ``names``
+    and ``chromosome``, ``start``, ``stop``, ``strand`` where known; attributes ``tasks``, ``method``, ``references``,
+    ``seed`` and ``model``. Of a layer, ``TASK/layers/NAME`` holds ``contributions`` (n, 2, channels, positions),
+    ``totals`` (n, channels), ``residual`` (n,) and ``centre`` (2, positions): for the strand given and the other one,
+    where each unit's middle is in letters of the sequence. Of a comparison, ``TASK/compared`` holds ``rows`` (m,),
+    ``contributions`` (m, length), ``correlation`` (m,).
 
     Parameters
     ----------
@@ -51,56 +66,191 @@ def explain_sequences(
         The HDF5 file.
     tasks
         Those explained; all without.
-    rule
-        ``"rescale"``, ``"reveal-cancel"`` or ``"genomics"``; see ``lenses.deeplift``.
+    method
+        A rule of DeepLIFT, ``"genomics"``, ``"rescale"`` or ``"reveal-cancel"``; or ``"mutagenesis"``,
+        ``"gradient-times-input"``, ``"integrated-gradients"``, ``"expected-gradients"``.
     references
-        Shuffles of each sequence.
+        Dinucleotide shuffles of each sequence.
+    layers
+        Layers whose units are scored too, by DeepLIFT. An unknown name is answered with those there are.
+    filters
+        A MEME file for the letters that drive each channel of those layers.
+    neurons
+        ``"LAYER:CHANNEL"`` or ``"LAYER:CHANNEL,POSITION"``: explained in place of the tasks, each under its name.
+    compare
+        Another method, tried on up to ``COMPARED`` of the sequences.
     seed, threads, device, force, talk
         As everywhere.
 
     Returns
     -------
-    ``sequences``, ``tasks``, and ``residual``: the largest that contributions miss the difference explained by,
-    relative to it.
+    ``sequences``, ``tasks``; ``residual``: the largest that contributions miss the difference explained by, as a share
+    of the largest difference, ``None`` for a method that explains none; ``cpu_seconds`` of scoring bases; by task
+    ``compared``: the median correlation, its quartiles, how many, and seconds a sequence of either method.
+
+    Raises
+    ------
+    UsageError
+        No such task, method, layer or neuron.
+    OutputError
+        A file is there and ``force`` is not set.
     """
-    from whycell.lenses import hypothetical
     from whycell.models.sequence_fit import torch_threads
 
-    check_free(output, force=force)
+    check_free(output, filters, force=force)
     talk = talk or Talk()
     trained = opened_model(model, threads=threads, device=device)
-    asked = asked_tasks(tasks, trained)
+    explained = _explained(trained, tasks, neurons, layers, method=method, compare=compare, filters=filters)
     sequences = fitted_sequences(query, trained, genome=genome, talk=talk)
-    x = one_hot(list(sequences.letters))
-    worst = 0.0
+    about = {"tasks": list(explained), "method": method, "references": references, "seed": seed}
+    settings: dict[str, Any] = {"references": references, "seed": seed}
+    told: dict[str, Any] = {"sequences": len(sequences), "tasks": list(explained), "cpu_seconds": 0.0}
+    worst, texts = [np.nan], list[str]()
     with written_whole(output, force=force) as scratch, h5py.File(scratch, "w") as file, torch_threads(threads):
-        _describe(file, sequences, x, {"tasks": asked, "rule": rule, "references": references, "seed": seed})
-        file.attrs["model"] = str(model)
-        with talk.progress("scoring bases", len(x) * len(asked)) as bar:
-            for task in asked:
-                group = _room(file.create_group(task), x.shape)
-                for start in range(0, len(x), _AT_ONCE):
-                    rows = slice(start, min(start + _AT_ONCE, len(x)))
-                    shuffles = dinucleotide_shuffle(x[rows], references, seed=seed)
-                    column = trained.tasks_.index(task)
-                    scores = hypothetical(trained.module, x[rows], reference=shuffles, target=column, rule=rule)
-                    group["hypothetical"][rows] = scores.values
-                    group["contributions"][rows] = (scores.values * x[rows]).sum(axis=1)
-                    for name in ("output", "reference_output", "residual"):
-                        group[name][rows] = getattr(scores, name)
-                    scale = np.abs(scores.output - scores.reference_output).max()
-                    worst = max(worst, float(np.abs(scores.residual).max() / max(scale, 1e-12)))
-                    bar.advance(rows.stop - rows.start)
-    parameters = {"model": str(model), "tasks": asked, "rule": rule, "references": references}
-    write_run(
-        output, "sequences explain", inputs={str(query): fingerprint_file(query)}, seed=seed, parameters=parameters
-    )
-    return {"sequences": len(x), "tasks": asked, "residual": worst}
+        _describe(file, sequences, trained.length_, {**about, "model": str(model)})
+        with talk.progress("scoring bases", len(sequences) * len(explained)) as bar:
+            for name, what in explained.items():
+                group = _room(file.create_group(name), (len(sequences), 4, trained.length_))
+                writers = [
+                    LayerWriter(group, layer, trained.module, len(sequences), trained.length_) for layer in layers
+                ]
+                for rows, x in _parts(sequences):
+                    begun = time.process_time()
+                    scores = base_scores(trained.module, x, method=method, **what, **settings)
+                    told["cpu_seconds"] += time.process_time() - begun
+                    worst.append(_store(group, rows, x, scores))
+                    for writer in writers:
+                        writer.add(rows, x, target=what["target"], rule=_rule(method), **settings)
+                    bar.advance(len(x))
+                texts += [writer.filters(name) for writer in writers]
+                if compare is not None:
+                    told.setdefault("compared", {})[name] = _compared(
+                        group, trained, sequences, talk, methods=(method, compare), what={**what, **settings}
+                    )
+    if filters is not None:
+        write_whole(filters, MEME_HEAD + "".join(texts))
+    told["residual"] = None if np.isnan(worst).all() else float(np.nanmax(worst))
+    told["cpu_seconds"] = round(told["cpu_seconds"], 3)
+    asked = {"model": str(model), **about, "layers": list(layers), "compare": compare}
+    write_run(output, "sequences explain", inputs={str(query): fingerprint_file(query)}, seed=seed, parameters=asked)
+    return told
 
 
-def _describe(file: h5py.File, sequences: Sequences, x: np.ndarray, attributes: dict[str, Any]) -> None:
+MEME_HEAD = "MEME version 4\n\nALPHABET= ACGT\n\nstrands: + -\n\n"
+
+
+def _explained(
+    model: SequenceModel,
+    tasks: Sequence[str],
+    neurons: Sequence[str],
+    layers: Sequence[str],
+    *,
+    method: str,
+    compare: str | None,
+    filters: Path | None,
+) -> dict[str, dict[str, Any]]:
+    """By name, what ``base_scores`` is told of each thing explained; refuses what cannot be, before any work."""
+    for each in filter(None, (method, compare)):
+        if each not in METHODS:
+            msg = f"the method is {each!r}; wanted one of: {', '.join(METHODS)}."
+            raise UsageError(msg)
+    shapes = layer_names(model.module, model.length_) if (layers or neurons) else {}
+    for layer in layers:
+        known_layer(layer, shapes)
+    if filters is not None and not layers:
+        msg = "--filters writes what drives the units of a layer; say which with --layer."
+        raise UsageError(msg)
+    if not neurons:
+        return {task: {"target": model.tasks_.index(task)} for task in asked_tasks(tasks, model)}
+    if tasks or layers:
+        msg = "got --neuron with --task or --layer; a neuron is explained in place of the tasks: leave one away."
+        raise UsageError(msg)
+    return {each: {"target": None, "neuron": _neuron(each, shapes)} for each in neurons}
+
+
+def _neuron(text: str, shapes: dict[str, tuple[int, ...]]) -> tuple[str, tuple[int, ...]]:
+    layer, _, place = text.rpartition(":")
+    known_layer(layer, shapes)
+    numbers = [part.strip() for part in place.split(",")]
+    shape = shapes[layer]
+    if (
+        not all(part.isdigit() for part in numbers)
+        or len(numbers) > len(shape)
+        or any(int(part) >= size for part, size in zip(numbers, shape, strict=False))
+    ):
+        wanted = "CHANNEL or CHANNEL,POSITION" if len(shape) == 2 else "UNIT"
+        sizes = " and ".join(f"0 to {size - 1}" for size in shape)
+        msg = f"the neuron is {text!r}; wanted {layer}:{wanted}, of {sizes}."
+        raise UsageError(msg)
+    return layer, tuple(int(part) for part in numbers)
+
+
+def _rule(method: str) -> str:
+    """Units are scored by DeepLIFT whatever scores the bases."""
+    return method if method in RULES else RULES[0]
+
+
+def _parts(sequences: Sequences) -> Iterator[tuple[slice, np.ndarray]]:
+    for start in range(0, len(sequences), _AT_ONCE):
+        rows = slice(start, min(start + _AT_ONCE, len(sequences)))
+        yield rows, one_hot(list(sequences.letters[rows]))
+
+
+def _store(group: h5py.Group, rows: slice, x: np.ndarray, scores: InputScores) -> float:
+    """Keep the scores of some rows; the largest residual, as a share of the largest difference."""
+    group["hypothetical"][rows] = scores.values
+    group["contributions"][rows] = (scores.values * x).sum(axis=1)
+    for name in ("output", "reference_output", "residual"):
+        group[name][rows] = getattr(scores, name)
+    difference = np.abs(scores.output - scores.reference_output).max()
+    return float(np.abs(scores.residual).max() / max(difference, 1e-12))
+
+
+def _compared(
+    group: h5py.Group,
+    model: SequenceModel,
+    sequences: Sequences,
+    talk: Talk,
+    *,
+    methods: tuple[str, str],
+    what: dict[str, Any],
+) -> dict[str, Any]:
+    """How alike the contributions by two methods are, sequence by sequence, and what either costs."""
+    rows = np.unique(np.linspace(0, len(sequences) - 1, min(COMPARED, len(sequences))).astype(np.int64))
+    found: dict[str, list[np.ndarray]] = {method: [] for method in methods}
+    seconds = dict.fromkeys(methods, 0.0)
+    with talk.progress(f"comparing with {methods[1]}", len(rows)) as bar:
+        for part in np.array_split(rows, -(-len(rows) // 16)):
+            x = one_hot(list(sequences.letters[part]))
+            for method in methods:
+                begun = time.process_time()
+                scores = base_scores(model.module, x, method=method, **what)
+                seconds[method] += time.process_time() - begun
+                found[method].append((scores.values * x).sum(axis=1))
+            bar.advance(len(part))
+    first, second = (np.concatenate(found[method]) for method in methods)
+    alike = np.array([_correlation(a, b) for a, b in zip(first, second, strict=True)])
+    kept = group.create_group("compared")
+    kept.attrs["method"] = methods[1]
+    for name, values in (("rows", rows), ("contributions", second), ("correlation", alike)):
+        kept.create_dataset(name, data=values)
+    low, middle, high = np.nanquantile(alike, [0.25, 0.5, 0.75]).round(4).tolist()
+    each = {method: round(total / len(rows), 5) for method, total in seconds.items()}
+    return {"with": methods[1], "median": middle, "quartiles": [low, high], "n": len(rows), "cpu_s_each": each}
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.corrcoef(a, b)[0, 1]) if a.std() > 0 and b.std() > 0 else float("nan")
+
+
+def _describe(file: h5py.File, sequences: Sequences, length: int, attributes: dict[str, Any]) -> None:
     text = h5py.string_dtype()
-    file.create_dataset("sequences", data=x.astype(np.uint8), compression="gzip", compression_opts=1)
+    shape = (len(sequences), 4, length)
+    letters = file.create_dataset(
+        "sequences", shape, "u1", compression="gzip", compression_opts=1, chunks=(min(_AT_ONCE, shape[0]), 4, length)
+    )
+    for rows, x in _parts(sequences):
+        letters[rows] = x
     file.create_dataset("names", data=sequences.names.astype(object), dtype=text)
     for name, column in place_columns(sequences).items():
         kind = {"dtype": text} if column.dtype == object else {}

@@ -15,7 +15,11 @@ from whycell.errors import UsageError
 from whycell.lenses.assembling import record
 from whycell.lenses.tape import Step, Tape
 
-__all__ = ["Head", "head_of", "layer_value"]
+__all__ = ["LAST", "Head", "head_of", "layer_value"]
+
+#: Stands for the last value of (channels, positions) that everything behind it comes from, whether or not a module
+#: gave it: a sum of residuals has no name of its own.
+LAST = "@last"
 
 #: Operations that only change the shape, between a network's last function and its output.
 _SHAPES = frozenset(
@@ -76,6 +80,8 @@ def head_of(module: nn.Module, inputs: tuple[Tensor, ...], target: Any, neuron: 
 
 def layer_value(tape: Tape, module: nn.Module, name: str) -> int:
     """Number of the value that a layer gives; ``name#0`` is its first call where there are several."""
+    if name == LAST:
+        return _last_with_places(tape)
     layer, _, call = name.partition("#")
     found = tape.marks.get(layer, [])
     if not found:
@@ -90,13 +96,30 @@ def layer_value(tape: Tape, module: nn.Module, name: str) -> int:
     return found[int(call) if call else -1]
 
 
+def _last_with_places(tape: Tape) -> int:
+    """Walk back from the output: where one value with positions is all that the rest still asks for, it is that."""
+    asked = {tape.output}
+    for step in reversed(tape.steps):
+        if asked.isdisjoint(value for value in step.outputs if value is not None):
+            continue
+        if len(asked) == 1:
+            (value,) = asked
+            shape = tape.shapes[value]
+            if len(shape) == 3 and shape[2] > 1:
+                return value
+        asked.difference_update(value for value in step.outputs if value is not None)
+        asked.update(value for value in step.inputs if value in tape.depends)
+    msg = f"{LAST!r} is no layer of this network: at no point does all that follows come from units with positions"
+    raise UsageError(msg)
+
+
 def _neuron(tape: Tape, module: nn.Module, neuron: tuple[str, Any]) -> Head:
     name, index = neuron
     value = layer_value(tape, module, name)
     sample = tape.shapes[value][1:]
     place = (index,) if isinstance(index, (int, np.integer)) else tuple(index)
-    if len(place) != len(sample) or any(not 0 <= i < size for i, size in zip(place, sample, strict=True)):
-        msg = f"neuron {place} of {name!r}: wanted {len(sample)} numbers within {sample}"
+    if not 0 < len(place) <= len(sample) or any(not 0 <= i < size for i, size in zip(place, sample, strict=False)):
+        msg = f"neuron {place} of {name!r}: wanted up to {len(sample)} numbers within {sample}"
         raise UsageError(msg)
     weights = torch.zeros(1, *sample)
     weights[(0, *place)] = 1

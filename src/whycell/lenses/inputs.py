@@ -79,9 +79,11 @@ def deeplift(
         layers.
     at
         Name of a layer: contributions of its units instead of the inputs', which may then be whole numbers (tokens that
-        the layer embeds). ``"name#0"`` is the first of several calls. What bypasses the layer is in ``residual``.
+        the layer embeds). ``"name#0"`` is the first of several calls; ``"@last"`` the last (channels, positions) that
+        all behind them come from, named or not. What bypasses the layer is in ``residual``.
     neuron
-        Layer and position of a unit (a number, or a tuple) that is explained instead of the output.
+        Layer and position of a unit (a number, or a tuple) that is explained instead of the output; where fewer numbers
+        are given than the layer has axes, the sum over the others (a channel: over its positions).
     chunk
         Pairs of example and reference computed at once; None for about 16 MB of them, more where steps are many.
 

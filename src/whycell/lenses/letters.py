@@ -39,6 +39,7 @@ def hypothetical(
     target: Any = None,
     rule: str = "rescale",
     simplex: int = 1,
+    neuron: tuple[str, Any] | None = None,
     chunk: int | None = None,
 ) -> InputScores:
     """Contributions that every letter would have at every position.
@@ -57,6 +58,8 @@ def hypothetical(
         One of DeepLIFT's, ``"integrated gradients"`` or ``"expected gradients"``.
     simplex
         Axis of ``x`` along which the letters lie.
+    neuron
+        As for :func:`~whycell.lenses.inputs.deeplift`, whose rules alone explain it.
     chunk
         Pairs computed at once; None for what the rule takes by itself.
 
@@ -65,10 +68,15 @@ def hypothetical(
     ``values`` (n, 4, length) as above, averaged over references; ``spread`` likewise. ``residual`` is that of the
     contributions at the letters which stand there: the difference explained minus the sum of ``values * x``.
     """
+    if rule in _PATHS and neuron is not None:
+        msg = f"rule {rule!r} explains the output alone; for a neuron take one of {', '.join(RULES)}"
+        raise UsageError(msg)
     if rule in _PATHS:
         found = _along_paths(module, x, reference, target=target, rule=rule, simplex=simplex, chunk=chunk or 256)
     elif rule in RULES:
-        found = _by_deeplift(module, x, reference, target=target, rule=rule, simplex=simplex, chunk=chunk)
+        found = _by_deeplift(
+            module, x, reference, target=target, rule=rule, simplex=simplex, neuron=neuron, chunk=chunk
+        )
     else:
         msg = f"rule {rule!r}: wanted one of {', '.join((*RULES, *_PATHS))}"
         raise UsageError(msg)
@@ -99,13 +107,21 @@ class _Hypothetical(_Work):
 
 
 def _by_deeplift(
-    module: nn.Module, x: Any, reference: Any, *, target: Any, rule: str, simplex: int, chunk: int | None
+    module: nn.Module,
+    x: Any,
+    reference: Any,
+    *,
+    target: Any,
+    rule: str,
+    simplex: int,
+    neuron: tuple[str, Any] | None,
+    chunk: int | None,
 ) -> InputScores:
     asked = Asked(module, x)
     asked.letters_axis(simplex)
     inputs = tuple(asked.given)
     with torch.no_grad():
-        head = head_of(module, inputs, target, None)
+        head = head_of(module, inputs, target, neuron)
         work = _Hypothetical(_Plan.of(head, rule, None), inputs, References(reference, inputs, several=False), chunk)
         work.simplex = simplex
         return work.done().scores(rule, several=False)

@@ -94,6 +94,8 @@ class Tape:
             if not live.isdisjoint(each for each in step.outputs if each is not None):
                 live.update(step.inputs)
                 kept.append(step)
+        # Also what nothing reads: a rule asks for the places of a maximum, which only the pool itself has.
+        live.update(each for step in kept for each in step.outputs if each is not None)
         batch = {each: axis for each, axis in self.batch.items() if each in live}
         constants = {each: tensor for each, tensor in self.constants.items() if each in live}
         marks = {name: [each for each in found if each in live] for name, found in self.marks.items()}
