@@ -15,9 +15,9 @@ from whycell.data.whole import check_free, folder_written_whole
 from whycell.errors import FormatError, UsageError
 from whycell.jobs.motif_kinds import add_kinds, write_kinds
 from whycell.jobs.record import fingerprint_file, write_run
-from whycell.patterns.hits import find_hits
+from whycell.patterns.hits import hits_and_letters
 from whycell.patterns.known import match_known, read_meme
-from whycell.patterns.motifs import distinct, find_motifs
+from whycell.patterns.motifs import distinct, find_motifs, motif_bits
 from whycell.reports.motifs import motifs_page
 from whycell.results import Kinds, Motif, MotifFindings
 
@@ -161,7 +161,7 @@ def read_hits(folder: Path) -> pd.DataFrame:
 
 _COLUMNS = {
     "hits": ["task", "motif", "sequence", "start", "stop", "strand", "score", "q", "contribution"],
-    "matches": ["task", "motif", "known", "name", "p", "q", "offset", "strand"],
+    "matches": ["task", "motif", "known", "name", "p", "q", "offset", "strand", "likeness"],
     "left_out": ["task", "motif", "consensus", "sites", "reason"],
     "summary": ["task", "motif", "consensus", "sites", "hits", "sequences", "contribution"],
 }
@@ -173,25 +173,39 @@ def _of_task(
     """Motifs that are told, and the tables of hits, of those left out with the reason, and of counts."""
     patterns = find_motifs(x, hypothetical, most_sites=most_sites, fewest_sites=_FEWEST_SITES)
     left: list[tuple[str, str, int, str]] = []
-    clear = []
-    for motif in patterns:
-        bits = float((2 + (motif.letters * np.log2(motif.letters)).sum(axis=0)).sum())
-        if bits < _LEAST_BITS:
-            left.append((motif.name, motif.consensus, len(motif.sites), f"{bits:.1f} bits say too little"))
-        else:
-            clear.append(motif)
-    apart, same = distinct(clear)
-    left += [(m.name, m.consensus, len(m.sites), f"like {same[m.name]}") for m in clear if m.name in same]
-    hits = find_hits(apart, x, hypothetical, fdr=fdr, seed=seed)
-    n_hits = hits["motif"].value_counts()
-    kept = [m for m in apart if n_hits.get(m.name, 0) >= _FEWEST_SITES]
-    for motif in apart:
-        if motif not in kept:
-            seen = f"{n_hits.get(motif.name, 0)} places beyond what shuffled sequences hold"
-            left.append((motif.name, motif.consensus, len(motif.sites), seen))
+
+    def without(motifs: Sequence[Motif], reasons: dict[str, str]) -> list[Motif]:
+        left.extend((m.name, m.consensus, len(m.sites), reasons[m.name]) for m in motifs if m.name in reasons)
+        return [m for m in motifs if m.name not in reasons]
+
+    clear = without(patterns, {m.name: f"{motif_bits(m):.1f} bits say too little" for m in patterns if _unclear(m)})
+    apart = without(clear, _again(clear))
+    hits, read = hits_and_letters(apart, x, hypothetical, fdr=fdr, seed=seed)
+    found = {str(name): table for name, table in hits.groupby("motif")}
+    kept = without(read, {m.name: why for m in read if (why := _unseen(m, found.get(m.name)))})
+    kept = without(kept, _again(kept))
     hits = hits[hits["motif"].isin([m.name for m in kept])]
     columns = ["motif", "consensus", "sites", "reason"]
     return kept, {"hits": hits, "left_out": pd.DataFrame(left, columns=columns), "summary": _counted(kept, hits)}
+
+
+def _unclear(motif: Motif) -> bool:
+    return motif_bits(motif) < _LEAST_BITS
+
+
+def _again(motifs: Sequence[Motif]) -> dict[str, str]:
+    _, same = distinct(motifs)
+    return {name: f"{other} again, or a part of it" for name, other in same.items()}
+
+
+def _unseen(motif: Motif, hits: pd.DataFrame | None) -> str | None:
+    """Why the places of a motif do not bear it out, or none."""
+    if hits is None or len(hits) < _FEWEST_SITES:
+        return f"{0 if hits is None else len(hits)} places beyond what shuffled sequences hold"
+    mean = float(hits["contribution"].mean())
+    if (mean > 0) != motif.name.startswith("positive"):
+        return f"its places contribute {mean:+.2g}, against its sign"
+    return None
 
 
 def _counted(motifs: Sequence[Motif], hits: pd.DataFrame) -> pd.DataFrame:

@@ -5,7 +5,9 @@ The search itself is tfmodisco-lite (Shrikumar et al., arXiv:1811.00416), behind
 - sequences are used whole, and padded, so that a site at an end is found like any other and no window is cut silently;
 - where a site lies is told in the letters of the sequence it is in, whichever way round;
 - one motif in all the sites is a pattern, where the original's clustering needs two to tell apart;
-- the same input gives the same motifs.
+- the same input gives the same motifs;
+- a pattern is cut to what its sites share and what contributes. Few sites share letters by chance: n of them seem to
+  say 3 / (2 n ln 2) bits at every position (Schneider et al. 1986), so a position counts by what it says beyond that.
 """
 
 from __future__ import annotations
@@ -19,12 +21,16 @@ import pandas as pd
 from whycell.errors import DataError, MissingExtraError
 from whycell.results.motifs import Motif
 
-__all__ = ["distinct", "find_motifs", "likeness", "motif_from_sites"]
+__all__ = ["distinct", "find_motifs", "likeness", "motif_bits", "motif_from_sites"]
 
 _WINDOW, _FLANK = 21, 10
 _FEWEST_SITES = 20
 _PSEUDO = 0.01
 _LEAST_INFORMATION = 0.2  # bits: a position below this at an end is no part of the motif
+_CHANCE = 11.34  # 99 % of chi-square with 3 degrees: 2 n ln 2 times the bits that one position shows by chance
+_CORE = 0.3  # of the largest contribution of a position: modisco's own rule for where a pattern ends
+_BESIDE = 4  # letters beside what contributes that may belong to the motif
+_OWN_BITS = 4.0  # what a pattern that holds another must say beyond it
 
 
 def find_motifs(
@@ -76,9 +82,10 @@ def find_motifs(
     )
     motifs = []
     for sign, patterns in zip(("positive", "negative"), found, strict=True):
-        made = [_from_pattern(pattern, x, hypothetical, pad) for pattern in patterns or []]
+        way = 1.0 if sign == "positive" else -1.0
+        made = [_from_pattern(pattern, x, hypothetical, pad=pad, way=way) for pattern in patterns or []]
         made.sort(key=lambda motif: -len(motif.sites))
-        motifs += [replace(m, name=f"{sign}_{at + 1}") for at, m in enumerate(made) if m is not None]
+        motifs += [replace(m, name=f"{sign}_{at + 1}") for at, m in enumerate(made)]
     return motifs
 
 
@@ -112,7 +119,17 @@ def motif_from_sites(x: np.ndarray, hypothetical: np.ndarray, sites: pd.DataFram
     return Motif(name, letters / letters.sum(axis=0), mean(x * hypothetical), mean(hypothetical), sites)
 
 
-def _from_pattern(pattern: object, x: np.ndarray, hypothetical: np.ndarray, pad: int) -> Motif:
+def motif_bits(motif: Motif) -> float:
+    """Bits that the letters say, less what so many sites show by chance."""
+    return float(np.maximum(_information(motif.letters) - 3 / (2 * np.log(2) * max(len(motif.sites), 1)), 0).sum())
+
+
+def _information(letters: np.ndarray) -> np.ndarray:
+    bits: np.ndarray = 2 + (letters * np.log2(letters)).sum(axis=0)
+    return bits
+
+
+def _from_pattern(pattern: object, x: np.ndarray, hypothetical: np.ndarray, *, pad: int, way: float) -> Motif:
     seqlets = pattern.seqlets  # type: ignore[attr-defined]
     sites = pd.DataFrame(
         {
@@ -122,16 +139,12 @@ def _from_pattern(pattern: object, x: np.ndarray, hypothetical: np.ndarray, pad:
             "strand": ["-" if s.is_revcomp else "+" for s in seqlets],
         }
     )
-    return _trimmed(motif_from_sites(x, hypothetical, sites), x, hypothetical)
+    return _trimmed(motif_from_sites(x, hypothetical, sites), x, hypothetical, way)
 
 
-def _trimmed(motif: Motif, x: np.ndarray, hypothetical: np.ndarray) -> Motif:
-    """Without the ends that say nothing; the sites are cut with it."""
-    information = 2 + (motif.letters * np.log2(motif.letters)).sum(axis=0)
-    strong = np.flatnonzero(information >= _LEAST_INFORMATION)
-    if not len(strong):
-        return motif
-    first, last = int(strong[0]), int(strong[-1]) + 1
+def _trimmed(motif: Motif, x: np.ndarray, hypothetical: np.ndarray, way: float) -> Motif:
+    """Only what contributes with the pattern's sign, and what its sites share beside it; the sites are cut with it."""
+    first, last = _extent(motif, way)
     behind = motif.width - last
     sites, other = motif.sites, motif.sites["strand"] == "-"
     cut = sites.assign(
@@ -140,8 +153,27 @@ def _trimmed(motif: Motif, x: np.ndarray, hypothetical: np.ndarray) -> Motif:
     return motif_from_sites(x, hypothetical, cut, name=motif.name)
 
 
+def _extent(motif: Motif, way: float) -> tuple[int, int]:
+    added = way * motif.contribution.sum(axis=0)
+    contributes = added >= _CORE * max(added.max(), 1e-12)
+    if not contributes.any():
+        return 0, motif.width
+    beyond_chance = _information(motif.letters) - _CHANCE / (2 * np.log(2) * len(motif.sites))
+    clear = beyond_chance >= _LEAST_INFORMATION
+    core = np.flatnonzero(contributes & clear)
+    if not len(core):
+        core = np.flatnonzero(contributes)
+        return int(core[0]), int(core[-1]) + 1
+    near = slice(max(0, int(core[0]) - _BESIDE), int(core[-1]) + 1 + _BESIDE)
+    shared = near.start + np.flatnonzero(clear[near])
+    return int(shared[0]), int(shared[-1]) + 1
+
+
 def distinct(motifs: Sequence[Motif], *, alike: float = 0.9) -> tuple[list[Motif], dict[str, str]]:
     """Motifs of one sign that are not the same as an earlier one, and what each of the others is like.
+
+    A part of an earlier motif is the same as it. One that holds an earlier motif is the same unless it says 4 bits or
+    more beyond it.
 
     Parameters
     ----------
@@ -155,7 +187,7 @@ def distinct(motifs: Sequence[Motif], *, alike: float = 0.9) -> tuple[list[Motif
     same: dict[str, str] = {}
     for motif in motifs:
         sign = motif.name.split("_")[0]
-        like = [k for k in kept if k.name.startswith(sign) and likeness(k.letters, motif.letters) >= alike]
+        like = [k for k in kept if k.name.startswith(sign) and _is_same(k, motif, alike)]
         if like:
             same[motif.name] = like[0].name
         else:
@@ -164,16 +196,33 @@ def distinct(motifs: Sequence[Motif], *, alike: float = 0.9) -> tuple[list[Motif
 
 
 def likeness(one: np.ndarray, other: np.ndarray) -> float:
-    """Correlation of two (4, width) tables of letter shares, ``one`` and ``other``, over the best alignment.
+    """Correlation of the letter shares of two motifs over their best alignment, on either strand.
 
-    Either strand; the shorter must overlap by two thirds, and by four positions at least.
+    Parameters
+    ----------
+    one, other
+        (4, width) letter shares; the shorter overlaps by two thirds, by four letters at least.
     """
-    best = -1.0
+    return _aligned(one, other)[0]
+
+
+def _is_same(one: Motif, other: Motif, alike: float) -> bool:
+    close, beyond = _aligned(one.letters, other.letters)
+    chance = beyond.shape[1] * 3 / (2 * np.log(2) * max(len(other.sites), 1))
+    return close >= alike and float(_information(beyond).sum()) - chance < _OWN_BITS
+
+
+def _aligned(one: np.ndarray, other: np.ndarray) -> tuple[float, np.ndarray]:
+    """The best correlation over alignments, and the columns of ``other`` that lie outside ``one`` there."""
+    best, beyond = -1.0, other
     least = max(4, -(-2 * min(one.shape[1], other.shape[1]) // 3))
     for turned in (other, other[::-1, ::-1]):
         for offset in range(least - turned.shape[1], one.shape[1] - least + 1):
             first, last = max(0, offset), min(one.shape[1], offset + turned.shape[1])
             a, b = one[:, first:last] - 0.25, turned[:, first - offset : last - offset] - 0.25
             scale = float(np.sqrt((a**2).sum() * (b**2).sum()))
-            best = max(best, float((a * b).sum()) / max(scale, 1e-12))
-    return best
+            close = float((a * b).sum()) / max(scale, 1e-12)
+            if close > best:
+                best = close
+                beyond = np.concatenate([turned[:, : first - offset], turned[:, last - offset :]], axis=1)
+    return best, beyond

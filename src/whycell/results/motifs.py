@@ -73,7 +73,7 @@ class MotifFindings:
         where places are known; ``start``, ``stop`` and ``strand`` are then those of the chromosome.
         ``start_in_sequence`` (from 0) and ``strand_in_sequence`` are those of the sequence always.
     matches
-        One row a motif and known motif: ``task, motif, known, name, p, q, offset, strand``.
+        One row a motif and known motif: ``task, motif, known, name, p, q, offset, strand, likeness``.
     left_out
         One row a pattern that is not reported: ``task, motif, consensus, sites, reason``.
     summary
