@@ -33,6 +33,10 @@ def grammar(
         int, typer.Option("--most-motifs", metavar="N", min=1, help="Motifs taken where none is named.")
     ] = 5,
     widest: Annotated[int, typer.Option("--gap", metavar="N", min=1, help="Widest gap, in letters.")] = 30,
+    closest: Annotated[
+        int,
+        typer.Option("--closest", metavar="N", min=0, help="Least gap that is tested: nearer, flanks are overwritten."),
+    ] = 3,
     backgrounds: Annotated[
         int, typer.Option("--backgrounds", metavar="N", min=10, help="Shuffles that motifs are written into.")
     ] = 50,
@@ -78,6 +82,7 @@ def grammar(
             chosen=tuple(motif or ()),
             most_motifs=most_motifs,
             widest=widest,
+            closest=closest,
             backgrounds=backgrounds,
             letters=letters.value,
             fdr=fdr,

@@ -20,7 +20,7 @@ from whycell.jobs.sequences_opened import asked_tasks, opened_model
 from whycell.models.sequence import SequenceModel
 from whycell.patterns.empty_grounds import empty_backgrounds
 from whycell.patterns.gap_counts import counted_gaps
-from whycell.patterns.grammar import draws_for, grammar_of_pair, n_tests, with_q_values
+from whycell.patterns.grammar import CLOSEST, draws_for, grammar_of_pair, n_tests, with_q_values
 from whycell.patterns.insertions import Insertions, core_of, placements
 from whycell.reports.grammar import grammar_page
 from whycell.results.grammar import GrammarFindings, PairGrammar
@@ -44,6 +44,7 @@ def grammar_of_motifs(
     chosen: Sequence[str] = (),
     most_motifs: int = 5,
     widest: int = 30,
+    closest: int = CLOSEST,
     backgrounds: int = 50,
     letters: str = "drawn",
     fdr: float = 0.01,
@@ -77,6 +78,8 @@ def grammar_of_motifs(
         How many are taken where none is chosen.
     widest
         Largest gap.
+    closest
+        Smallest gap that is tested; smaller ones are asked and drawn.
     backgrounds
         Shuffles without motifs that they are written into.
     letters
@@ -111,7 +114,7 @@ def grammar_of_motifs(
         )
         raise UsageError(msg)
     grounds = {task: _grounds(folder, task, some, trained, backgrounds, seed, talk) for task, some in taken.items()}
-    gaps, shift = _room(taken, trained.length_, widest, talk)
+    gaps, shift = _room(taken, trained.length_, widest, closest, talk)
     draws = draws_for(sum(map(_n_tests, taken.values())), fdr=fdr)
     every: dict[str, list[PairGrammar]] = {}
     total = sum(_n_asked([m.core for m in some], gaps) * backgrounds for some in taken.values())
@@ -120,7 +123,9 @@ def grammar_of_motifs(
             predict = _predict(trained, task, bar)
             network = Insertions(predict, grounds[task], letters=letters, shift=shift, seed=seed)
             every[task] = [
-                grammar_of_pair(a.core, b.core, network=network, gaps=gaps, permutations=draws, seed=seed)
+                grammar_of_pair(
+                    a.core, b.core, network=network, gaps=gaps, closest=closest, permutations=draws, seed=seed
+                )
                 for a, b in combinations_with_replacement(some, 2)
             ]
     unit = "log odds" if trained.kind == "class" else "log counts"
@@ -128,6 +133,7 @@ def grammar_of_motifs(
         "tasks": list(taken),
         "chosen": {task: [m.name for m in some] for task, some in taken.items()},
         "widest": gaps[-1],
+        "closest": closest,
         "backgrounds": backgrounds,
         "letters": letters,
         "fdr": fdr,
@@ -229,12 +235,17 @@ def _grounds(
     return made
 
 
-def _room(taken: dict[str, list[_Taken]], length: int, widest: int, talk: Talk) -> tuple[tuple[int, ...], int]:
+def _room(
+    taken: dict[str, list[_Taken]], length: int, widest: int, closest: int, talk: Talk
+) -> tuple[tuple[int, ...], int]:
     """The gaps that fit beside the two widest motifs, and by how many letters the middle can be moved."""
     width = max(2 * m.core.width for some in taken.values() for m in some)
     most = min(widest, length - width)
-    if most < 1:
-        msg = f"Two motifs take {width} of the {length} letters that the model reads; choose shorter ones with --motif."
+    if most <= closest:
+        msg = (
+            f"Two motifs take {width} of the {length} letters that the model reads, which leaves no two gaps from "
+            f"{closest} to {widest} letters to compare; choose shorter ones with --motif, or other gaps."
+        )
         raise UsageError(msg)
     if most < widest:
         talk.warn(f"Gaps go to {most}, not to {widest}: two motifs take {width} of the {length} letters.")

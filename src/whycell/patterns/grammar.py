@@ -15,6 +15,10 @@ of their profiles (``patterns.gap_tests``):
 - *together*: is I other than zero on the whole? A network that has been convinced by one motif has little to add for
   the other, so that I below zero may be the network's flattening and no grammar; the other questions compare I with I.
 
+Where hardly a letter lies between two motifs, each is written over the flank of the other, and a network that reads a
+little of that flank shows an interaction that is none: gaps below three letters are asked and shown, and not tested
+unless asked for. Motifs that touch in real sequences are found as one.
+
 Benjamini and Hochberg's q-values are over all the tests. A network's answers have no noise of measuring, so that a
 dependence of no interest is significant in enough backgrounds: what is *reported* is also at least a stated part of
 what the motifs do by themselves.
@@ -27,13 +31,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from whycell.errors import UsageError
 from whycell.patterns.gap_tests import helix, mean_of, scan, signs
 from whycell.patterns.insertions import Insertions, placements
 from whycell.results.grammar import PairGrammar
 from whycell.results.motifs import Motif
 
-__all__ = ["draws_for", "grammar_of_pair", "n_tests", "with_q_values"]
+__all__ = ["CLOSEST", "draws_for", "grammar_of_pair", "n_tests", "with_q_values"]
 
+#: Letters between two motifs from which on they are tested: nearer, one is written over the other's flank.
+CLOSEST = 3
 _FEWEST_DRAWS = 10_000
 _LEAST_SHARE = 0.25
 _TURNS = 22  # gaps in a row that show two turns of the helix
@@ -48,6 +55,7 @@ def grammar_of_pair(
     *,
     network: Insertions,
     gaps: Sequence[int] = tuple(range(31)),
+    closest: int = CLOSEST,
     permutations: int = _FEWEST_DRAWS,
     seed: int = 0,
 ) -> PairGrammar:
@@ -61,14 +69,17 @@ def grammar_of_pair(
         What is asked, with its backgrounds.
     gaps
         Letters between the two.
+    closest
+        Smallest gap that is tested; smaller ones are in the table of interactions.
     permutations, seed
         Of the tests; see ``draws_for``.
 
     Raises
     ------
     UsageError
-        The sequences are too short for the widest gap, or fewer than two gaps are asked for.
+        The sequences are too short for the widest gap, or fewer than two gaps are tested.
     """
+    gaps = sorted(gaps)
     network.check_room(first, second, gaps)
     found: dict[tuple[str, str], np.ndarray] = {}
     rows = list[pd.DataFrame]()
@@ -80,7 +91,12 @@ def grammar_of_pair(
         columns = {"order": placed.order, "strands": placed.strands, "gap": list(gaps), "interaction": mean}
         rows.append(pd.DataFrame({**columns, "low": mean - half, "high": mean + half, "together": both.mean(axis=0)}))
     flips = signs(len(network.plain), permutations, seed=seed)
-    tests = _each(found, flips, gaps) + _contrasts(found, flips, gaps)
+    tested = [gap for gap in gaps if gap >= closest]
+    if len(tested) < 2:
+        msg = f"{len(tested)} gaps of {closest} letters or more are asked for; wanted two, to compare them."
+        raise UsageError(msg)
+    kept = {kind: values[:, -len(tested) :] for kind, values in found.items()}
+    tests = _each(kept, flips, tested) + _contrasts(kept, flips, tested)
     alone = pd.DataFrame(
         [(m.name, *_interval(network.alone(m))) for m in _apart(first, second)],
         columns=["motif", "effect", "low", "high"],
