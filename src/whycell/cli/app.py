@@ -26,6 +26,7 @@ from whycell.cli.screen import screen
 from whycell.cli.sequences import sequences
 from whycell.cli.sequences_explain import explain as explain_bases
 from whycell.cli.sequences_explain import layers
+from whycell.cli.sequences_locate import locate
 from whycell.cli.sequences_variants import variants
 from whycell.cli.subgroups import subgroups
 from whycell.cli.train import train
@@ -86,7 +87,7 @@ for _command in (
 ):
     app.command(no_args_is_help=True)(_command)
 
-for _command in (explain_bases, layers, variants):
+for _command in (explain_bases, layers, locate, variants):
     sequences.command(no_args_is_help=True)(_command)
 
 for _group in (models, genes, sequences, corpus, rfm, motifs):
