@@ -27,10 +27,10 @@ def variants(
     motif_p: Annotated[
         float,
         typer.Option("--motif-p", metavar="P", min=1e-9, max=0.1, help="How rarely random letters score as a motif."),
-    ] = 1e-4,
+    ] = 3e-4,
     shifts: Annotated[
         int, typer.Option("--shifts", metavar="N", min=1, max=50, help="Windows to average, one letter apart.")
-    ] = 1,
+    ] = 4,
     null: Annotated[
         int, typer.Option("--null", metavar="N", min=0, help="Random changes of each kind to compare with; 0: none.")
     ] = 1000,

@@ -57,10 +57,10 @@ class LeftOut:
         self.counts[reason] = self.counts.get(reason, 0) + 1
         self.first.setdefault(reason, str(where))
 
-    @property
-    def total(self) -> int:
-        """Alleles left out for any reason."""
-        return sum(self.counts.values())
+    def nothing_left(self, source: object) -> DataError:
+        """The error that no allele of ``source`` is left, with the reasons."""
+        told = "; ".join(f"{reason} ({n:,}, first {self.first[reason]})" for reason, n in self.counts.items())
+        return DataError(f"no variant of {source} is left to look at: {told}.")
 
 
 def read_variants(path: Path | str, *, left_out: LeftOut | None = None) -> Iterator[Variant]:
@@ -170,9 +170,7 @@ def matching_variants(
                 against.refuse(looked_at, allowed)
     against.refuse(looked_at, allowed)
     if not kept:
-        told = "; ".join(f"{reason} ({n}, first {left_out.first[reason]})" for reason, n in left_out.counts.items())
-        msg = f"no variant of {source} is left to look at: {told}."
-        raise DataError(msg)
+        raise left_out.nothing_left(source)
 
 
 class _Against:

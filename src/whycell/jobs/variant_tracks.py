@@ -37,7 +37,7 @@ class Tracks:
     Parameters
     ----------
     model
-        The network; contributions are in its calibrated log odds, of counts in powers of two.
+        The network; contributions are in its log odds before calibration, of counts in powers of two.
     genome
         Where variants lie.
     references
@@ -71,8 +71,8 @@ class Tracks:
             target=at,
             rule="genomics",
         )
-        unit = float(self.model.scale_[at]) / (1.0 if self.model.kind == "class" else float(np.log(2)))
-        total = np.asarray(scores.values).sum(axis=1) * unit
+        unit = 1.0 if self.model.kind == "class" else float(np.log(2))
+        total = np.asarray(scores.values).sum(axis=1) / unit
         return total[: len(windows)], total[len(windows) :]
 
     def named(
@@ -174,4 +174,4 @@ def _drawn(row: dict[str, Any], change: Change, window: Window, ref: np.ndarray,
 
 
 def _one_hot(codes: np.ndarray) -> np.ndarray:
-    return (codes[:, None, :] == np.arange(4, dtype=np.uint8)[:, None]).astype(np.float32)
+    return np.asarray(codes[:, None, :] == np.arange(4, dtype=np.uint8)[:, None], dtype=np.float32)

@@ -60,22 +60,26 @@ class _Work:
         return 1.0 if self.model.kind == "class" else float(np.log(2))
 
     @property
+    def columns(self) -> list[int]:
+        return [self.model.tasks_.index(task) for task in self.tasks]
+
+    @property
     def longest(self) -> int:
-        return self.model.length_ // 2 - self.shifts
+        return int(self.model.length_) // 2 - self.shifts
 
     def ask(self, x: np.ndarray) -> np.ndarray:
-        """Calibrated log odds, or logarithms of counts, of the tasks asked for."""
-        at = [self.model.tasks_.index(task) for task in self.tasks]
-        return (self.model.logits(x) * self.model.scale_ + self.model.shift_)[:, at]
+        """Log odds before calibration, or logarithms of counts, of the tasks asked for."""
+        return self.model.logits(x)[:, self.columns]
 
     def effects(self, changes: Sequence[Change]) -> Effects:
         return variant_effects(self.ask, changes, genome=self.genome, length=self.model.length_, shifts=self.shifts)
 
     def values(self, output: np.ndarray) -> np.ndarray:
-        """Probabilities, or expected counts."""
+        """Calibrated probabilities, or expected counts."""
+        output = output * self.model.scale_[self.columns] + self.model.shift_[self.columns]
         if self.model.kind == "class":
             return np.asarray(expit(output))
-        return np.exp(output) if self.model.kind == "counts" else np.maximum(np.expm1(output), 0)
+        return np.asarray(np.exp(output) if self.model.kind == "counts" else np.maximum(np.expm1(output), 0))
 
     def usable(self, left_out: LeftOut, *, allowed: float) -> Iterator[tuple[Variant, Change]]:
         found = matching_variants(
@@ -102,8 +106,8 @@ def effects_of_variants(
     tasks: Sequence[str] = (),
     motifs: Path | None = None,
     known: Path | None = None,
-    motif_p: float = 1e-4,
-    shifts: int = 1,
+    motif_p: float = 3e-4,
+    shifts: int = 4,
     null: int = 1000,
     explained: int = 100,
     references: int = 10,
@@ -118,13 +122,14 @@ def effects_of_variants(
     """Write a table with a row a variant, alternative allele and task.
 
     ``chromosome``, ``position`` (from 1), ``id``, ``ref``, ``alt`` as in the file; ``kind`` (snv, mnv, insertion,
-    deletion, indel); ``effect``, log odds of the alternative less those of the reference (of counts the logarithm to
-    base 2 of their ratio), mean over windows, and ``spread``, its standard deviation over them; ``ref_value`` and
-    ``alt_value``, the probability or count of either; ``p`` and ``q``, see ``patterns.variants``; ``rank``, 1 for the
-    largest effect of a task. With motifs: ``motif``, ``motif_name``, ``what`` it does to it, ``motif_start`` and
-    ``motif_stop`` (from 0, in the reference), ``motif_strand``, ``score_ref``, ``score_alt`` (bits), see
-    ``patterns.variant_motifs``; contributions of the letters there in either allele, whether they ``agree``: account
-    for half of the effect or more; and ``further_motifs``.
+    deletion, indel); ``effect``, log odds of the alternative less those of the reference, before calibration (of counts
+    the logarithm to base 2 of their ratio), mean over windows, and ``spread``, its standard deviation over them;
+    ``ref_value`` and ``alt_value``, the calibrated probability or count of either; ``p`` and ``q``, see
+    ``patterns.variants``; ``rank``, 1 for the largest effect of a task. With motifs: ``motif``, ``motif_name``,
+    ``what`` it does to it, ``motif_start`` and ``motif_stop`` (from 0, in the reference), ``motif_strand``,
+    ``score_ref``, ``score_alt`` (bits), see ``patterns.variant_motifs``; contributions of the letters there in either
+    allele; whether they ``agree``: the effect has the sign that follows, and they account for half of it or more; and
+    ``further_motifs``.
 
     Parameters
     ----------
@@ -171,6 +176,8 @@ def effects_of_variants(
             reservoir.add(change)
             bar.advance()
     n = sum(reservoir.seen.values())
+    if not n:
+        raise left_out.nothing_left(variants)
     _tell(left_out, talk)
     background = _background(reservoir, work)
     found, about = collected_motifs(motifs, known, tasks=work.tasks, background=background, p=motif_p)
@@ -238,7 +245,7 @@ def _background(reservoir: Reservoir, work: _Work) -> np.ndarray:
             here = work.genome.codes(change.chromosome, change.start - half, change.start + half)
             counts += np.bincount(here, minlength=5)[:4]
     counts = counts + counts[::-1]
-    return counts / counts.sum()
+    return np.asarray(counts / counts.sum())
 
 
 def _null(reservoir: Reservoir, work: _Work, talk: Talk) -> NullEffects:

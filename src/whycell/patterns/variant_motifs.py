@@ -5,7 +5,7 @@ steps the distribution of the score of random letters is exact (one convolution 
 p-value of a score is too, and a motif *stands* where it is at most ``p``: where a place of random letters scores so
 high that rarely.
 
-Hundreds of known motifs look alike, and of 1,400 some five stand over any place by chance. Of those that a variant
+Hundreds of known motifs look alike, and of 1,400 some fifteen stand over any place by chance. Of those that a variant
 changes, the first is therefore one whose change fits the effect: a motif that helps (one of a collection is taken to)
 comes with a rise and goes with a fall. Where the contributions of the letters are known, the one named is that whose
 scores, letter by letter and five letters beyond its ends, are most like them (cosine).
@@ -124,7 +124,7 @@ class MotifChange:
 
 
 def scored_motifs(
-    motifs: Sequence[tuple[str, str, str, int, np.ndarray]], *, background: np.ndarray, p: float = 1e-4
+    motifs: Sequence[tuple[str, str, str, int, np.ndarray]], *, background: np.ndarray, p: float = 3e-4
 ) -> ScoredMotifs:
     """Make motifs ready.
 

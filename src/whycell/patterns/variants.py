@@ -55,7 +55,7 @@ class Effects:
     @property
     def effect(self) -> np.ndarray:
         """(n, n_tasks) alternative minus reference."""
-        return self.alt - self.ref
+        return np.asarray(self.alt - self.ref)
 
 
 def variant_effects(
@@ -217,4 +217,4 @@ def _summed(values: np.ndarray, of: np.ndarray, n: int) -> np.ndarray:
 
 
 def _one_hot(codes: np.ndarray) -> np.ndarray:
-    return (codes[:, None, :] == np.arange(4, dtype=np.uint8)[:, None]).astype(np.uint8)
+    return np.asarray(codes[:, None, :] == np.arange(4, dtype=np.uint8)[:, None], dtype=np.uint8)

@@ -17,6 +17,7 @@ from whycell.results.motifs import Motif, MotifFindings
 from whycell.results.representation import Sweep, Views
 from whycell.results.screen import KnockoutScreen, PairScreen
 from whycell.results.unseen import Unseen
+from whycell.results.variants import DrawnVariant, VariantFindings
 
 __all__ = [
     "Agop",
@@ -25,6 +26,7 @@ __all__ = [
     "Audit",
     "CellLookup",
     "Contexts",
+    "DrawnVariant",
     "Evaluation",
     "ExampleEvidence",
     "Explanation",
@@ -45,5 +47,6 @@ __all__ = [
     "TypeFeatures",
     "TypeGenes",
     "Unseen",
+    "VariantFindings",
     "Views",
 ]
