@@ -136,7 +136,8 @@ def test_a_table_gives_letters_names_and_labels(tmp_path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "begins with"),
+        ("", "is empty"),
+        ("\n\n# only a comment\n", "is empty"),
         (">a\nACGT\n>b\n\n", "no letter"),
         (">a\nAC!T\n", "'!'"),
         ("hello\n", "wanted FASTA"),

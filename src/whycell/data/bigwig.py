@@ -111,17 +111,23 @@ def _bigwig_library() -> Any:
     return pyBigWig
 
 
+def _is_bigwig(path: Path) -> bool:
+    """By its first bytes, as the library prints its own complaint about any other file."""
+    with path.open("rb") as file:
+        return file.read(4) in (b"\x26\xfc\x8f\x88", b"\x88\x8f\xfc\x26")
+
+
 def _open_bigwig(places: Places, bigwig: Path | str) -> Any:
     library = _bigwig_library()
+    if not Path(bigwig).is_file() or not _is_bigwig(Path(bigwig)):
+        why = "it is none" if Path(bigwig).is_file() else "there is no such file"
+        msg = f"{bigwig} cannot be opened as bigWig: {why}; wanted a .bw file with a value at every base."
+        raise FormatError(msg)
     try:
         file = library.open(str(bigwig))
     except RuntimeError as error:
-        why = "there is no such file" if not Path(bigwig).is_file() else "it is none, or is damaged"
-        msg = f"{bigwig} cannot be opened as bigWig: {why}; wanted a .bw file."
+        msg = f"{bigwig} cannot be opened as bigWig: it is cut off or damaged; copy it again."
         raise FormatError(msg) from error
-    if file is None or not file.isBigWig():
-        msg = f"{bigwig} is no bigWig; wanted a .bw file with a value at every base."
-        raise FormatError(msg)
     known = file.chroms()
     absent = sorted(set(places.chromosome) - set(known))
     if absent:

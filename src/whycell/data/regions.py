@@ -72,6 +72,10 @@ def read_regions(path: Path | str, genome: Path | str, *, width: int | None = No
         stop = start + width
     size = {name: len(fasta[name]) for name in dict.fromkeys(table["chromosome"])}
     inside = (start >= 0) & (stop <= table["chromosome"].map(size).to_numpy()) & (stop > start)
+    if len(inside) and not inside.any():
+        wide = f"of {width} bases about their middle or summit " if width else ""
+        msg = f"all {len(inside):,} regions {wide}of {path} reach beyond their chromosome in {genome}; is it theirs?"
+        raise FormatError(msg)
     table, start, stop = table[inside], start[inside], stop[inside]
     letters = [
         _turned(str(fasta[c][int(a) : int(b)]), s)

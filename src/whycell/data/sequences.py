@@ -176,7 +176,10 @@ def read_sequences(
     """
     path = Path(path)
     lines = text_lines(path)
-    first = next(lines, "")
+    first = next(lines, None)
+    if first is None:
+        msg = f"{path} is empty; wanted FASTA, BED or a table of sequences."
+        raise FormatError(msg)
     if first.startswith((">", ";")):
         found = _fasta(path, first, lines)
     elif _is_region(first):
@@ -243,6 +246,7 @@ def text_lines(path: Path) -> Iterator[str]:
                     yield line.rstrip("\r\n")
     except (OSError, EOFError, UnicodeDecodeError) as error:
         cause = "it is cut off or damaged" if isinstance(error, EOFError | gzip.BadGzipFile) else str(error)
+        cause = "there is no such file" if isinstance(error, FileNotFoundError) else cause
         msg = f"{path} cannot be read: {cause}. Wanted FASTA, BED or a table of sequences, plain or gzip."
         raise FormatError(msg) from error
 

@@ -66,7 +66,9 @@ def gather_sequences(
     """
     _check(kind, signal, profile_width, genome)
     columns = tasks if len(positives) == 1 and not signal else ()
-    parts = [read_sequences(p, genome=genome, width=width, labels=_columns_of(p, columns)) for p in positives]
+    parts = [
+        _with_letters(read_sequences(p, genome=genome, width=width, labels=_columns_of(p, columns))) for p in positives
+    ]
     if signal:
         joined = join_sequences([replace(part, labels=None, tasks=()) for part in parts]).of_width()
         return _with_signal(joined, signal, tasks, profile_width if kind == "profile" else 0)
@@ -84,8 +86,20 @@ def gather_sequences(
         raise UsageError(msg)
     if negatives == "shuffle":
         return Gathered(found, None, "shuffle")
-    other = _negatives(found, negatives, genome=genome, width=width, seed=seed)
+    other = _with_letters(_negatives(found, negatives, genome=genome, width=width, seed=seed))
+    both = int(np.isin(other.letters.astype(str), found.letters.astype(str)).sum())
+    if both:
+        other = replace(other, notes=(*other.notes, f"{both:,} of {len(other):,} negatives are positives as well."))
     return Gathered(join_sequences([found, _labelled(other, 0, found.tasks)]), None, "given")
+
+
+def _with_letters(sequences: Sequences) -> Sequences:
+    """Without sequences of N alone, such as gaps of an assembly."""
+    empty = np.array([not s.strip("N") for s in sequences.letters], dtype=bool)
+    if not empty.any() or empty.all():
+        return sequences
+    note = f"{int(empty.sum()):,} sequences of {sequences.source} hold no known base and are left out."
+    return replace(sequences[~empty], notes=(*sequences.notes, note))
 
 
 def _check(kind: str, signal: Sequence[Path], profile_width: int | None, genome: Path | None) -> None:

@@ -79,6 +79,7 @@ def learnable(sequences: Sequences, y: Any = None, *, kind: str, negatives: str,
     sequences = sequences.of_width()
     if len(sequences) < _FEWEST:
         msg = f"{sequences.source} holds {len(sequences)} sequences; at least {_FEWEST} are needed to learn from."
+        msg = " ".join([msg, *sequences.notes])
         raise DataError(msg)
     labels, tasks = _labels(sequences, y, kind)
     shuffled = np.zeros(len(sequences), dtype=bool)
@@ -90,6 +91,9 @@ def learnable(sequences: Sequences, y: Any = None, *, kind: str, negatives: str,
     for task, column in zip(tasks, np.moveaxis(labels, 1, 0), strict=True):
         _check(task, column, kind, shuffled=bool(shuffled.any()))
     x = one_hot(list(sequences.letters)).astype(np.uint8)
+    if not x.any():
+        msg = f"{sequences.source} holds no known base, only N; wanted letters A, C, G and T."
+        raise DataError(msg)
     if kind == "profile" and (labels.shape[2] > x.shape[2] or (labels.shape[2] - x.shape[2]) % 2):
         msg = (
             f"profiles of {labels.shape[2]} bases for sequences of {x.shape[2]} letters; wanted as many or an even "

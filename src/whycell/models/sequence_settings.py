@@ -41,8 +41,7 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
         raise UsageError(msg)
     networks = networks_of(kind)
     if parameters["network"] not in networks:
-        of = " of profiles" if kind == "profile" else ""
-        msg = f"network is {parameters['network']!r}; wanted one{of} of: {', '.join(networks)}."
+        msg = f"network is {parameters['network']!r}; wanted, for kind {kind}, one of: {', '.join(networks)}."
         raise UsageError(msg)
     given = settled(parameters)
     for name, least in _WHOLE.items():
