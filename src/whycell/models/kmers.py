@@ -14,6 +14,8 @@ from scipy import sparse
 
 __all__ = ["GappedKmers"]
 
+_AT_ONCE = 2048  # sequences: what is written down before repeats are summed is large
+
 
 class GappedKmers:
     """Logistic regression on the gapped k-mers of one task.
@@ -28,13 +30,17 @@ class GappedKmers:
         Of the solver.
     """
 
-    def __init__(self, *, k: int = 6, span: int = 8, C: float = 1.0, seed: int = 0) -> None:
+    def __init__(self, *, k: int = 6, span: int = 8, C: float = 3.0, seed: int = 0) -> None:
         self.k, self.span, self.C, self.seed = k, span, C, seed
         inner = combinations(range(1, span - 1), k - 2)
         self._places = [(0, *middle, span - 1) for middle in inner]
 
     def features(self, x: np.ndarray) -> sparse.csr_matrix:
         """(n, n_patterns 4^k) gapped k-mers of one-hot ``x`` (n, 4, length), rows of length one."""
+        parts = [self._features(part) for part in np.split(x, range(_AT_ONCE, len(x), _AT_ONCE))]
+        return sparse.vstack(parts, format="csr")
+
+    def _features(self, x: np.ndarray) -> sparse.csr_matrix:
         n, _, length = x.shape
         known = x.sum(axis=1) > 0
         codes = x.argmax(axis=1).astype(np.int64)
@@ -48,10 +54,10 @@ class GappedKmers:
                 whole &= known[:, place : place + word.shape[1]]
             for place in reversed(places):
                 other = other * 4 + 3 - codes[:, place : place + word.shape[1]]
-            for strand, at in ((word, pattern), (other, self._mirrored(places))):
-                row, position = np.nonzero(whole)
-                rows.append(row.astype(np.int32))
-                columns.append((strand[row, position] + at * 4**self.k).astype(np.int32))
+            # What one strand holds the other one holds turned round: of the two names, the smaller says both.
+            name = np.minimum(word + pattern * 4**self.k, other + self._mirrored(places) * 4**self.k)
+            rows.append(np.nonzero(whole)[0].astype(np.int32))
+            columns.append(name[whole].astype(np.int32))
         row, column = np.concatenate(rows), np.concatenate(columns)
         shape = (n, len(self._places) * 4**self.k)
         found = sparse.csr_matrix((np.ones(len(row), dtype=np.float32), (row, column)), shape=shape)

@@ -53,8 +53,8 @@ class SequenceModel(BaseEstimator):
     counts_weight
         Of the count beside the profile in the loss; see ``models.sequence_losses``.
     epochs, least_steps, batch, learning_rate, weight_decay, patience
-        Of the training; see ``models.sequence_fit.Schedule``. ``batch``, ``learning_rate`` and ``weight_decay`` as the
-        kind has them where ``None``.
+        Of the training; see ``models.sequence_fit.Schedule``. ``epochs``, ``batch``, ``learning_rate`` and
+        ``weight_decay`` as the kind has them where ``None``.
     seed, threads, device
         As everywhere.
 
@@ -71,8 +71,8 @@ class SequenceModel(BaseEstimator):
     layers: int | None = None
     dropout: float = 0.3
     counts_weight: float = 0.5
-    epochs: int = 12
-    least_steps: int = 1000
+    epochs: int | None = None
+    least_steps: int = 1200
     batch: int | None = None
     learning_rate: float | None = None
     weight_decay: float | None = None

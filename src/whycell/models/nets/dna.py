@@ -1,8 +1,8 @@
 """Networks that read one-hot DNA (n, 4, length) and give (n, n_tasks) numbers; one forward a strand.
 
 ``Basset`` is the convolution, pool, dense network of Alipanahi et al. 2015 and Kelley et al. 2016, small. ``Dilated``
-widens its view by dilated convolutions with residual connections (Kelley et al. 2018; Avsec et al. 2021), over twice as
-many detectors, which are short: held-out folds of bound sequences asked for many that read few letters.
+widens its view by dilated convolutions with residual connections (Kelley et al. 2018; Avsec et al. 2021), over four
+times as many detectors, which are short: held-out folds of bound sequences asked for many that read few letters.
 ``BothStrands`` gives any of them the mean over the two strands, so that a sequence and its reverse complement have the
 same answer.
 """
@@ -58,18 +58,18 @@ class Basset(nn.Module):
 class Dilated(nn.Module):
     """Motifs, then residual convolutions of growing reach; the best and the mean position, and a dense layer.
 
-    The pool stands before the norm: what follows has a quarter of the positions, which halves the time of a step.
+    The pool stands before the norm: what follows has a quarter of the positions and costs as little.
 
     Parameters
     ----------
     n_tasks, channels, width, layers, dropout
-        As of ``Basset``, but that there are ``2 * channels`` motif detectors, each channel after them being a mixture;
+        As of ``Basset``, but that there are ``4 * channels`` motif detectors, and each channel mixes them;
         ``layers`` counts the dilated convolutions, which reach 1, 2, 4 ... positions apart.
     """
 
     def __init__(self, *, n_tasks: int, channels: int = 64, width: int = 11, layers: int = 2, dropout: float = 0.3):
         super().__init__()
-        detectors = 2 * channels
+        detectors = 4 * channels
         self.first = nn.Sequential(
             nn.Conv1d(4, detectors, width, padding=width // 2),
             nn.MaxPool1d(4, ceil_mode=True),
