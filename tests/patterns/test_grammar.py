@@ -81,7 +81,7 @@ def test_a_preferred_range_and_order_are_found():
 
 def test_none_is_reported_where_none_was_planted_over_twenty_seeds():
     for seed in range(20):
-        found = asked(network(seed=seed), A, B, backgrounds(seed), range(0, 31, 3), permutations=500, seed=seed)
+        found = asked(network(seed=seed), A, B, backgrounds(seed), range(0, 31, 5), permutations=500, seed=seed)
         assert not with_q_values([found])["reported"].any(), seed
 
 
@@ -138,7 +138,7 @@ def test_drawn_letters_follow_the_shares_and_cores_leave_out_empty_ends():
 
 
 def test_a_motif_with_itself_has_three_arrangements():
-    found = asked(network(), A, A, backgrounds(2), (0, 5))
+    found = asked(network(), A, A, backgrounds(2), (3, 8))
     assert set(found.interactions["order"]) == {"AB"}
     assert set(found.interactions["strands"]) == {"++", "+-", "-+"}
     assert len(found.alone) == 1
@@ -146,13 +146,15 @@ def test_a_motif_with_itself_has_three_arrangements():
 
 @pytest.mark.parametrize(("first", "second"), [(A, B), (A, A)])
 def test_the_number_of_tests_is_known_beforehand(first, second):
-    found = asked(lambda x: x[:, 0, 0].astype(float), first, second, backgrounds(4), range(22), permutations=50)
+    found = asked(lambda x: x[:, 0, 0].astype(float), first, second, backgrounds(4), range(25), permutations=50)
     assert len(found.tests) == n_tests(pairs=int(first is not second), alone=int(first is second))
 
 
 def test_sequences_too_short_for_the_gap_are_told():
     with pytest.raises(UsageError, match="take 94 of 80"):
         asked(network(), A, B, backgrounds(3), (0, 80))
+    with pytest.raises(UsageError, match="1 gaps of 3 letters or more"):
+        asked(network(), A, B, backgrounds(3), (0, 1, 2, 3))
 
 
 def test_ranges_that_stay_together_are_judged_rightly():

@@ -42,7 +42,7 @@ __all__ = ["CLOSEST", "draws_for", "grammar_of_pair", "n_tests", "with_q_values"
 #: Letters between two motifs from which on they are tested: nearer, one is written over the other's flank.
 CLOSEST = 3
 _FEWEST_DRAWS = 10_000
-_LEAST_SHARE = 0.25
+_LEAST_SHARE = 0.5
 _TURNS = 22  # gaps in a row that show two turns of the helix
 _NORMAL = 1.96
 
