@@ -31,7 +31,7 @@ _SHOWN = {
     "high": "high",
     "q": "q",
 }
-_COLOURS = {"both": "var(--accent)", "first": "#e69f00", "second": "#0072b2"}
+_COLOURS = {"both": "var(--accent)", "first": "#e69f00", "second": "#2f8fd0"}
 
 
 def contexts_page(result: Contexts) -> str:
@@ -77,7 +77,7 @@ def _card(
         "name": row["called"],
         "consensus": row["consensus"],
         "sides": sides,
-        "found_in": {"both": "either", "first": sides[0] + " only", "second": sides[1] + " only"}[row["found_in"]],
+        "found_in": {"both": "both", "first": sides[0] + " only", "second": sides[1] + " only"}[row["found_in"]],
         "differs": bool(row["differs"]),
         "more_in": sides[int(abs(row["mean_b"]) > abs(row["mean_a"]))],
         "n": int(row["n"]),
