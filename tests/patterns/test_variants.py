@@ -119,7 +119,7 @@ def test_p_values_of_random_changes_are_uniform(tmp_path, text):
     seen = [Change("c", int(p), int(p) + 1, np.array([(as_codes(text)[p] + 1) % 4])) for p in range(100, 180)]
     for change in seen:
         reservoir.add(change)
-    drawn = reservoir.null_changes(genome, length=LENGTH)
+    drawn = reservoir.null_changes(400, genome, length=LENGTH)
     assert set(drawn) == {"snv"}
     null = NullEffects({"snv": variant_effects(ask, drawn["snv"], genome=genome, length=LENGTH).effect})
     others = [random_change(c, genome, length=LENGTH, rng=rng) for c in seen * 2]

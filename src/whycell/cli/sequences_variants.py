@@ -32,8 +32,14 @@ def variants(
         int, typer.Option("--shifts", metavar="N", min=1, max=50, help="Windows to average, one letter apart.")
     ] = 4,
     null: Annotated[
-        int, typer.Option("--null", metavar="N", min=0, help="Random changes of each kind to compare with; 0: none.")
-    ] = 1000,
+        int | None,
+        typer.Option(
+            "--null",
+            metavar="N",
+            min=0,
+            help="Random changes of each kind to compare with; 0: none. A tenth of the alleles, 1,000 to 20,000.",
+        ),
+    ] = None,
     explained: Annotated[
         int, typer.Option("--explained", metavar="N", min=0, help="Largest effects whose motif's letters are scored.")
     ] = 100,

@@ -40,6 +40,8 @@ __all__ = ["effects_of_variants"]
 
 _CHUNK = 256
 _TOP = 20
+_NULL = (1000, 20_000)  # random changes of each kind, at least and at most
+_SAMPLED = 5000  # variants of each kind that they are drawn about
 _SCORED = 32  # variants whose bases are scored at a time
 
 
@@ -108,7 +110,7 @@ def effects_of_variants(
     known: Path | None = None,
     motif_p: float = 3e-4,
     shifts: int = 4,
-    null: int = 1000,
+    null: int | None = None,
     explained: int = 100,
     references: int = 10,
     mismatches: float = 0.05,
@@ -146,7 +148,8 @@ def effects_of_variants(
     shifts
         See ``data.variant_windows.windows_of``.
     null
-        Random changes of each kind; 0 gives no p-values.
+        Random changes of each kind; by itself a tenth as many as alleles, 1,000 at least and 20,000 at most; 0 gives
+        no p-values. The smallest p is one over their number.
     explained
         Rows of each task, of the largest effects among those with a motif, whose bases are scored.
     references
@@ -170,7 +173,7 @@ def effects_of_variants(
     trained = opened_model(model, threads=threads, device=device)
     work = _Work(trained, GenomeLetters(genome), asked_tasks(tasks, trained), None, shifts, variants)
     rng = np.random.default_rng(seed)
-    left_out, reservoir = LeftOut(), Reservoir(max(null, 1), rng=rng)
+    left_out, reservoir = LeftOut(), Reservoir(_SAMPLED, rng=rng)
     with talk.progress("holding variants against the genome") as bar:
         for _, change in work.usable(left_out, allowed=mismatches):
             reservoir.add(change)
@@ -179,13 +182,14 @@ def effects_of_variants(
     if not n:
         raise left_out.nothing_left(variants)
     _tell(left_out, talk)
+    null = min(max(n // 10, _NULL[0]), _NULL[1]) if null is None else null
     background = _background(reservoir, work)
     found, about = collected_motifs(motifs, known, tasks=work.tasks, background=background, p=motif_p)
     for note in about:
         talk.warn(note)
     work = replace(work, motifs=found)
     with torch_threads(threads), written_whole(output, force=force) as scratch:
-        nulls = _null(reservoir, work, talk) if null else NullEffects({})
+        nulls = _null(reservoir, work, null, talk) if null else NullEffects({})
         with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as folder:
             rows = Path(folder) / "rows.tsv"
             size, p, padded = _answered(work, nulls, rows, n=n, talk=talk)
@@ -248,8 +252,8 @@ def _background(reservoir: Reservoir, work: _Work) -> np.ndarray:
     return np.asarray(counts / counts.sum())
 
 
-def _null(reservoir: Reservoir, work: _Work, talk: Talk) -> NullEffects:
-    drawn = reservoir.null_changes(work.genome, length=work.model.length_)
+def _null(reservoir: Reservoir, work: _Work, null: int, talk: Talk) -> NullEffects:
+    drawn = reservoir.null_changes(null, work.genome, length=work.model.length_)
     found = {}
     with talk.progress("asking about random changes", sum(map(len, drawn.values()))) as bar:
         for kind, changes in drawn.items():

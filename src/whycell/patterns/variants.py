@@ -161,18 +161,20 @@ class Reservoir:
                 kept[at] = change
         self.seen[kind] += 1
 
-    def null_changes(self, genome: GenomeLetters, *, length: int) -> dict[str, list[Change]]:
-        """``most`` random changes of each kind that was seen, spread evenly over those kept.
+    def null_changes(self, n: int, genome: GenomeLetters, *, length: int) -> dict[str, list[Change]]:
+        """``n`` random changes of each kind that was seen, spread evenly over those kept.
 
         Parameters
         ----------
+        n
+            Of each kind.
         genome, length
             As of :func:`random_change`.
         """
         found: dict[str, list[Change]] = {}
         for kind, kept in self.kept.items():
             if kept:
-                order = [kept[at % len(kept)] for at in range(self.most)]
+                order = [kept[at % len(kept)] for at in range(n)]
                 drawn = (random_change(c, genome, length=length, rng=self.rng) for c in order)
                 found[kind] = [c for c in drawn if c is not None]
         return found
