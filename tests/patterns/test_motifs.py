@@ -1,5 +1,7 @@
 """A motif that was planted is found where it stands, on either strand and at the ends, and nothing else is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,8 +9,8 @@ import pytest
 from whycell.encode.sequences import one_hot
 from whycell.errors import DataError, FormatError
 from whycell.patterns.hits import find_hits
-from whycell.patterns.known import match_known, read_meme
-from whycell.patterns.motifs import distinct, find_motifs, motif_from_sites
+from whycell.patterns.known import KnownMotif, match_known, read_meme
+from whycell.patterns.motifs import _padded, distinct, find_motifs, motif_from_sites
 from whycell.patterns.scan import codes_of, scan
 from whycell.results import Motif
 
@@ -162,6 +164,54 @@ def test_a_motif_and_its_other_strand_are_one():
     kept, same = distinct([one, other])
     assert [m.name for m in kept] == ["positive_1"]
     assert same == {"positive_2": "positive_1"}
+
+
+def test_a_part_is_a_repeat_and_a_whole_with_more_to_say_is_none():
+    sites = pd.DataFrame({"strand": ["+"] * 100})
+    pair = np.concatenate([SHARES, np.full((4, 3), 0.25), SHARES[:, ::-1]], axis=1)
+    one, both = (Motif(f"positive_{at}", m, m, m, sites) for at, m in enumerate((SHARES, pair)))
+    assert distinct([both, one])[1] == {"positive_0": "positive_1"}
+    assert distinct([one, both])[1] == {}
+
+
+def test_sequences_that_say_nothing_have_no_motif(planted):
+    x, hypothetical, _ = planted
+    assert find_motifs(x, np.zeros_like(x)) == []
+    assert find_motifs(x[:0], hypothetical[:0]) == []
+    with pytest.raises(DataError, match="no numbers"):
+        find_motifs(x, np.full_like(hypothetical, np.nan))
+
+
+def test_padding_adds_no_sites(planted, found):
+    x, hypothetical, _ = planted
+    letters, scores = _padded(x, hypothetical, 41)
+    inside = (letters * scores)[:, 41:-41].sum(axis=2)
+    np.testing.assert_array_equal(inside, (x * hypothetical).sum(axis=1))
+    outside = np.abs((letters * scores)[:, :41].sum(axis=2))
+    assert 0 < np.median(outside) < 2 * np.median(np.abs(inside))
+    assert all(m.name.startswith("positive") for m in found)
+
+
+def test_a_weak_pattern_matches_no_flat_columns(found):
+    collection = [
+        KnownMotif("a", "flat", np.full((4, WIDTH), 0.25) + 0.01 * SHARES),
+        KnownMotif("b", "planted", SHARES),
+    ]
+    rng = np.random.default_rng(3)
+    collection += [KnownMotif(str(i), str(i), rng.dirichlet(np.full(4, 0.3), WIDTH).T) for i in range(60)]
+    weak = np.full((4, 30), 0.25) + 0.05 * rng.normal(size=(4, 30))
+    weak = Motif("positive_9", np.abs(weak) / np.abs(weak).sum(axis=0), weak, weak, pd.DataFrame({"strand": []}))
+    matches = match_known([weak, found[0]], collection)
+    assert not (matches.query("motif == 'positive_9'")["q"] < 0.01).any()
+    assert matches.query("motif == @found[0].name")["name"].iloc[0] == "planted"
+
+
+def test_a_place_is_told_of_the_motif_that_fits_it_better(planted, found):
+    x, hypothetical, _ = planted
+    worse = replace(found[0], name="positive_2", letters=0.7 * found[0].letters + 0.3 / 4)
+    hits = find_hits([found[0], worse], x, hypothetical)
+    middles = {name: set(zip(t["sequence"], t["start"], strict=True)) for name, t in hits.groupby("motif")}
+    assert not middles.get("positive_1", set()) & middles.get("positive_2", set())
 
 
 def test_shapes_that_cannot_be_are_told():

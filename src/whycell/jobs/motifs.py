@@ -84,10 +84,12 @@ def motifs_of_scores(
     with _opened(scores) as file:
         x, where, here = _common(file, scores)
         asked = _asked(tasks, here, scores)
-        with talk.progress("finding motifs", len(asked)) as bar:
+        with talk.progress("finding motifs and their places", 2 * len(asked)) as bar:
             for task in asked:
                 hypothetical = file[task]["hypothetical"][:].astype(np.float32)
-                kept, parts = _of_task(x, hypothetical, fdr=fdr, most_sites=most_sites, seed=seed)
+                patterns = find_motifs(x, hypothetical, most_sites=most_sites, fewest_sites=_FEWEST_SITES)
+                bar.advance()
+                kept, parts = _judged(patterns, x, hypothetical, fdr=fdr, seed=seed)
                 found[task] = kept
                 parts["matches"] = match_known(kept, collection)
                 for name, part in parts.items():
@@ -167,11 +169,10 @@ _COLUMNS = {
 }
 
 
-def _of_task(
-    x: np.ndarray, hypothetical: np.ndarray, *, fdr: float, most_sites: int, seed: int
+def _judged(
+    patterns: Sequence[Motif], x: np.ndarray, hypothetical: np.ndarray, *, fdr: float, seed: int
 ) -> tuple[list[Motif], dict[str, pd.DataFrame]]:
     """Motifs that are told, and the tables of hits, of those left out with the reason, and of counts."""
-    patterns = find_motifs(x, hypothetical, most_sites=most_sites, fewest_sites=_FEWEST_SITES)
     left: list[tuple[str, str, int, str]] = []
 
     def without(motifs: Sequence[Motif], reasons: dict[str, str]) -> list[Motif]:

@@ -16,6 +16,9 @@ place (its prior odds, which may not fall as the answer grows) is counted in one
 other, and places are ranked by log odds plus log prior odds. Where contributions say nothing the odds are the same
 everywhere, and the letters decide alone.
 
+*Whose it is.* Where two motifs are alike, a place is read for, and told of, the one whose letters fit it better: else a
+rare motif that holds part of a common one would be read off its places until the two are the same.
+
 *What it adds.* The contributions of the network to the letters of a hit, summed, stand beside it. They do not decide
 whether a place is a hit: where a sequence holds a motif five times a network is convinced by the third, and the other
 two would be lost.
@@ -72,7 +75,8 @@ def find_hits(
     Returns
     -------
     One row a hit: ``motif``, ``sequence``, ``start``, ``stop``, ``strand``, ``score`` (bits, of the letters alone),
-    ``q`` and ``contribution`` (sum over the place). Hits of one motif do not overlap by half or more.
+    ``q`` and ``contribution`` (sum over the place). Hits of one motif do not overlap by half or more, and the middle of
+    a hit lies in no better hit of another motif.
 
     Raises
     ------
@@ -108,8 +112,10 @@ def hits_and_letters(
                 likely = found.q <= _LIKELY
                 columns = found.places.start[likely][:, None] + np.arange(motif.width)
                 cut[found.places.sequence[likely][:, None], columns] = True
-            here = [_read_again(motif, ground, found) for motif, found in zip(here, judged, strict=True)]
-    tables = [_table(motif, found, ground, fdr) for motif, found in zip(here, judged, strict=True)]
+            own = _own(here, [(found.places, found.site >= _READ) for found in judged], ground.codes.shape)
+            here = [_read_again(*each, ground) for each in zip(here, judged, own, strict=True)]
+    own = _own(here, [(found.places, found.q <= fdr) for found in judged], ground.codes.shape)
+    tables = [_table(*each, ground) for each in zip(here, judged, own, strict=True)]
     filled = [table for table in tables if len(table)]
     hits = pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=_COLUMNS)
     again = {motif.name: motif for motif in here}
@@ -229,9 +235,22 @@ def _shuffled_rest(codes: np.ndarray, cut: np.ndarray, seed: int) -> np.ndarray:
     return rows_of_all
 
 
-def _read_again(motif: Motif, ground: _Ground, found: _Judged) -> Motif:
+def _own(
+    motifs: Sequence[Motif], found: Sequence[tuple[Places, np.ndarray]], shape: tuple[int, ...]
+) -> list[np.ndarray]:
+    """Of the places told, those whose middle lies in no better place of another motif."""
+    best = np.zeros(shape, dtype=np.float32)
+    for motif, (places, told) in zip(motifs, found, strict=True):
+        for at in range(motif.width):
+            np.maximum.at(best, (places.sequence[told], places.start[told] + at), places.score[told])
+    own = []
+    for motif, (places, told) in zip(motifs, found, strict=True):
+        own.append(told & (places.score >= best[places.sequence, places.start + motif.width // 2]))
+    return own
+
+
+def _read_again(motif: Motif, found: _Judged, likely: np.ndarray, ground: _Ground) -> Motif:
     """The motif with the letter shares of its likely places, each counted by its probability."""
-    likely = found.site >= _READ
     if likely.sum() < _FEWEST_READ:
         return motif
     places, weight = found.places, found.site[likely]
@@ -244,8 +263,7 @@ def _read_again(motif: Motif, ground: _Ground, found: _Judged) -> Motif:
     return replace(motif, letters=counts / counts.sum(axis=0))
 
 
-def _table(motif: Motif, found: _Judged, ground: _Ground, fdr: float) -> pd.DataFrame:
-    hit = found.q <= fdr
+def _table(motif: Motif, found: _Judged, hit: np.ndarray, ground: _Ground) -> pd.DataFrame:
     sequence, start = found.places.sequence[hit], found.places.start[hit]
     columns = {
         "motif": motif.name,

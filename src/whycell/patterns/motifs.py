@@ -3,6 +3,8 @@
 The search itself is tfmodisco-lite (Shrikumar et al., arXiv:1811.00416), behind one function without its traps:
 
 - sequences are used whole, and padded, so that a site at an end is found like any other and no window is cut silently;
+  the padding is columns of the ground, dealt at random: of zeros, modisco's null (a Laplace distribution through the
+  sums of windows) would become a spike, and everything pass it;
 - where a site lies is told in the letters of the sequence it is in, whichever way round;
 - one motif in all the sites is a pattern, where the original's clustering needs two to tell apart;
 - the same input gives the same motifs;
@@ -25,6 +27,7 @@ __all__ = ["distinct", "find_motifs", "likeness", "motif_bits", "motif_from_site
 
 _WINDOW, _FLANK = 21, 10
 _FEWEST_SITES = 20
+_GROUND = 0.8  # share of windows that are ground: modisco takes at most the other fifth for sites
 _PSEUDO = 0.01
 _LEAST_INFORMATION = 0.2  # bits: a position below this at an end is no part of the motif
 _CHANCE = 11.34  # 99 % of chi-square with 3 degrees: 2 n ln 2 times the bits that one position shows by chance
@@ -52,7 +55,8 @@ def find_motifs(
     Raises
     ------
     DataError
-        Shapes differ, or the sequences are shorter than the window in which sites are looked for.
+        Shapes differ, the sequences are shorter than the window in which sites are looked for, or the scores are not
+        such as a network gives (NaN, all of one sign, zero nearly everywhere).
     MissingExtraError
         modisco-lite is not installed.
     """
@@ -68,22 +72,32 @@ def find_motifs(
     if x.shape[2] < _WINDOW:
         msg = f"sequences of {x.shape[2]} letters: sites are looked for in windows of {_WINDOW}; give longer ones."
         raise DataError(msg)
+    if not np.isfinite(hypothetical).all():
+        msg = "the scores hold values that are no numbers (NaN or infinite); explain the sequences again."
+        raise DataError(msg)
+    if not (x * hypothetical).any():
+        return []
     pad = _WINDOW + 2 * _FLANK
-    one_hot, scores = (np.pad(a.transpose(0, 2, 1), ((0, 0), (pad, pad), (0, 0))) for a in (x, hypothetical))
-    found = TFMoDISco(
-        one_hot=np.ascontiguousarray(one_hot),
-        hypothetical_contribs=np.ascontiguousarray(scores),
-        sliding_window_size=_WINDOW,
-        flank_size=_FLANK,
-        max_seqlets_per_metacluster=most_sites,
-        min_metacluster_size=fewest_sites,
-        final_min_cluster_size=fewest_sites,
-        n_leiden_runs=10,
-    )
+    one_hot, scores = _padded(x, hypothetical, pad)
+    settings = {
+        "sliding_window_size": _WINDOW,
+        "flank_size": _FLANK,
+        "max_seqlets_per_metacluster": most_sites,
+        "min_metacluster_size": fewest_sites,
+        "final_min_cluster_size": fewest_sites,
+        "n_leiden_runs": 10,
+    }
+    try:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found = TFMoDISco(one_hot=one_hot, hypothetical_contribs=scores, **settings)
+    except (ZeroDivisionError, IndexError, ValueError) as error:
+        msg = f"modisco-lite finds no null for these scores ({error}): are they of one sign, or zero nearly everywhere?"
+        raise DataError(msg) from error
     motifs = []
     for sign, patterns in zip(("positive", "negative"), found, strict=True):
         way = 1.0 if sign == "positive" else -1.0
-        made = [_from_pattern(pattern, x, hypothetical, pad=pad, way=way) for pattern in patterns or []]
+        read = [_from_pattern(pattern, x, hypothetical, pad=pad, way=way) for pattern in patterns or []]
+        made = [motif for motif in read if motif is not None]
         made.sort(key=lambda motif: -len(motif.sites))
         motifs += [replace(m, name=f"{sign}_{at + 1}") for at, m in enumerate(made)]
     return motifs
@@ -119,6 +133,21 @@ def motif_from_sites(x: np.ndarray, hypothetical: np.ndarray, sites: pd.DataFram
     return Motif(name, letters / letters.sum(axis=0), mean(x * hypothetical), mean(hypothetical), sites)
 
 
+def _padded(x: np.ndarray, hypothetical: np.ndarray, pad: int) -> tuple[np.ndarray, np.ndarray]:
+    """(n, length + 2 pad, 4) letters and scores: at both ends columns of the ground, each from anywhere."""
+    added = np.cumsum(np.pad((x * hypothetical).sum(axis=1), ((0, 0), (1, 0))), axis=1)
+    windows = np.abs(added[:, _WINDOW:] - added[:, :-_WINDOW])
+    rows, columns = np.nonzero(windows <= np.quantile(windows, _GROUND))
+    dealt = np.random.default_rng(0).integers(0, len(rows), (len(x), 2, pad))
+    rows, columns = rows[dealt], columns[dealt] + _WINDOW // 2
+
+    def with_ends(values: np.ndarray) -> np.ndarray:
+        ends = values[rows, :, columns]
+        return np.ascontiguousarray(np.concatenate([ends[:, 0], values.transpose(0, 2, 1), ends[:, 1]], axis=1))
+
+    return with_ends(x), with_ends(hypothetical)
+
+
 def motif_bits(motif: Motif) -> float:
     """Bits that the letters say, less what so many sites show by chance."""
     return float(np.maximum(_information(motif.letters) - 3 / (2 * np.log(2) * max(len(motif.sites), 1)), 0).sum())
@@ -129,7 +158,7 @@ def _information(letters: np.ndarray) -> np.ndarray:
     return bits
 
 
-def _from_pattern(pattern: object, x: np.ndarray, hypothetical: np.ndarray, *, pad: int, way: float) -> Motif:
+def _from_pattern(pattern: object, x: np.ndarray, hypothetical: np.ndarray, *, pad: int, way: float) -> Motif | None:
     seqlets = pattern.seqlets  # type: ignore[attr-defined]
     sites = pd.DataFrame(
         {
@@ -139,7 +168,9 @@ def _from_pattern(pattern: object, x: np.ndarray, hypothetical: np.ndarray, *, p
             "strand": ["-" if s.is_revcomp else "+" for s in seqlets],
         }
     )
-    return _trimmed(motif_from_sites(x, hypothetical, sites), x, hypothetical, way)
+    middle = (sites["start"] + sites["stop"]) / 2
+    sites = sites[(middle >= 0) & (middle <= x.shape[2])].reset_index(drop=True)
+    return _trimmed(motif_from_sites(x, hypothetical, sites), x, hypothetical, way) if len(sites) else None
 
 
 def _trimmed(motif: Motif, x: np.ndarray, hypothetical: np.ndarray, way: float) -> Motif:

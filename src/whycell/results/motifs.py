@@ -20,7 +20,7 @@ class Motif:
     name
         ``"positive_1"``, ``"negative_1"`` and so on, by number of sites.
     letters
-        (4, width) share of each letter.
+        (4, width) share of each letter; of what ``motifs`` wrote, over the places where it stands.
     contribution
         (4, width) mean contribution of each letter where it stands.
     hypothetical
