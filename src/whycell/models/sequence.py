@@ -20,7 +20,7 @@ from torch import nn
 from whycell.compute import Talk
 from whycell.data.sequences import Sequences
 from whycell.encode.sequences import one_hot
-from whycell.errors import DataError, UsageError
+from whycell.errors import DataError, ModelError, UsageError
 from whycell.models.device import torch_device
 from whycell.models.folder import read_folder, write_folder
 from whycell.models.nets.dna import BothStrands
@@ -282,7 +282,13 @@ class SequenceModel(BaseEstimator):
         model.curve_ = curve
         model.scale_, model.shift_ = tensors.pop("scale"), tensors.pop("shift")
         model.net_ = model._network()
-        model.net_.load_state_dict({k.removeprefix("net."): torch.from_numpy(v) for k, v in tensors.items()})
+        try:
+            model.net_.load_state_dict({k.removeprefix("net."): torch.from_numpy(v) for k, v in tensors.items()})
+        except RuntimeError as error:
+            by = card.get("versions", {}).get("whycell", "another version")
+            msg = f"{folder} has weights of other shapes than this version's {model.network!r} network; it was written "
+            msg += f"by whycell {by}: train it again, or read it with that version."
+            raise ModelError(msg) from error
         model.net_.eval()
         return model
 
