@@ -16,7 +16,7 @@ __all__ = ["SUITS", "check_parameters", "networks_of", "settled"]
 SUITS: dict[str, dict[str, float]] = {
     "class": {"width": 11, "layers": 2, "epochs": 6, "batch": 128, "learning_rate": 5e-3, "weight_decay": 0.3},
     "counts": {"width": 11, "layers": 2, "epochs": 12, "batch": 128, "learning_rate": 5e-3, "weight_decay": 1e-2},
-    "profile": {"width": 19, "layers": 6, "epochs": 12, "batch": 256, "learning_rate": 2e-3, "weight_decay": 1e-2},
+    "profile": {"width": 19, "layers": 6, "epochs": 12, "batch": 64, "learning_rate": 2e-3, "weight_decay": 1e-2},
 }
 #: The least that a whole number may be.
 _WHOLE = {"channels": 1, "width": 1, "layers": 0, "epochs": 1, "least_steps": 0, "batch": 1, "seed": 0}
