@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement
 from pathlib import Path
 
@@ -13,15 +12,16 @@ import pandas as pd
 
 from whycell.compute import Step, Talk
 from whycell.data.whole import check_free, folder_written_whole
-from whycell.errors import FormatError, UsageError
-from whycell.jobs.motifs import read_hits, read_motifs, read_scores
+from whycell.errors import UsageError
+from whycell.jobs.grammar_motifs import MotifFolder, TakenMotif, described_motifs, taken_motifs
+from whycell.jobs.motifs import read_scores
 from whycell.jobs.record import fingerprint_file, write_run
 from whycell.jobs.sequences_opened import asked_tasks, opened_model
 from whycell.models.sequence import SequenceModel
 from whycell.patterns.empty_grounds import empty_backgrounds
 from whycell.patterns.gap_counts import counted_gaps
 from whycell.patterns.grammar import CLOSEST, draws_for, grammar_of_pair, n_tests, with_q_values
-from whycell.patterns.insertions import Insertions, core_of, placements
+from whycell.patterns.insertions import Insertions, placements
 from whycell.reports.grammar import grammar_page
 from whycell.results.grammar import GrammarFindings, PairGrammar
 from whycell.results.motifs import Motif
@@ -30,7 +30,6 @@ __all__ = ["grammar_of_motifs"]
 
 _SHIFT = 8
 _AT_ONCE = 128  # sequences a pass: what a network holds of them stays in the cache
-_KNOWN = 0.05  # q of the match that a motif is called by
 _TABLES = ("motifs", "interactions", "tests", "alone", "gaps_counted", "ranges_counted")
 
 
@@ -104,10 +103,10 @@ def grammar_of_motifs(
 
     talk = talk or Talk()
     check_free(output, force=force)
-    folder = _Folder.of(motifs, scores)
+    folder = MotifFolder.of(motifs, scores)
     trained = opened_model(model, threads=threads, device=device)
     asked = [task for task in asked_tasks(tasks, trained) if tasks or folder.motifs.get(task)]
-    taken = {task: _taken(folder, task, chosen, most_motifs) for task in asked}
+    taken = {task: taken_motifs(folder, task, chosen=chosen, most=most_motifs) for task in asked}
     if not taken:
         msg = (
             f"{motifs} has motifs of {', '.join(folder.motifs) or 'no task'}; the model's: {', '.join(trained.tasks_)}."
@@ -142,10 +141,10 @@ def grammar_of_motifs(
     with talk.progress("counting gaps", len(taken)) as bar:
         counted = [_counted(folder, task, some, gaps[-1], seed, bar) for task, some in taken.items()]
     result = GrammarFindings(
-        pd.concat([_described(folder, task, some) for task, some in taken.items()], ignore_index=True),
+        pd.concat([described_motifs(folder, task, some=some) for task, some in taken.items()], ignore_index=True),
         _tables(every, "interactions"),
         with_q_values(every, fdr=fdr),
-        _tables(every, "alone").drop(columns=["first", "second"]).drop_duplicates(["task", "motif"], ignore_index=True),
+        _tables(every, "alone").drop(columns=["first", "second"]).drop_duplicates(["task", "motif"], keep="last"),
         pd.concat([gaps_of for gaps_of, _ in counted], ignore_index=True),
         pd.concat([ranges_of for _, ranges_of in counted], ignore_index=True),
         {"motifs": str(motifs), "model": str(model), "seed": seed, "unit": unit, "predictions": total, **parameters},
@@ -158,67 +157,10 @@ def grammar_of_motifs(
     return result
 
 
-@dataclass(frozen=True)
-class _Taken:
-    """A motif that is asked about: its task, its name there and here, its core, and letters cut off left and right."""
-
-    task: str
-    own: str
-    name: str
-    core: Motif
-    left: int
-    right: int
-
-
-@dataclass(frozen=True)
-class _Folder:
-    """What ``whycell motifs`` wrote, and the scores it was made of."""
-
-    path: Path
-    motifs: dict[str, list[Motif]]
-    hits: pd.DataFrame
-    scores: Path
-
-    @classmethod
-    def of(cls, path: Path, scores: Path | None) -> _Folder:
-        found, hits = read_motifs(path), read_hits(path)
-        about = json.loads((path / "about.json").read_text(encoding="utf-8"))
-        scores = scores or Path(about["provenance"]["scores"])
-        if not scores.is_file():
-            msg = f"{path} was made of {scores}, which is no longer there; say where it is with --scores."
-            raise FormatError(msg)
-        hits = hits.assign(
-            start=hits["start_in_sequence"], stop=hits["start_in_sequence"] + hits["stop"] - hits["start"]
-        )
-        return cls(path, found, hits.assign(strand=hits["strand_in_sequence"]), scores)
-
-
-def _taken(folder: _Folder, task: str, chosen: Sequence[str], most: int) -> list[_Taken]:
-    """The motifs asked about: those chosen, or those of the task whose hits contribute most, all hits together."""
-    here = folder.hits[folder.hits["task"] == task]
-    weight = here.groupby("motif")["contribution"].sum().abs()
-    own = sorted(folder.motifs.get(task, []), key=lambda m: -float(weight.get(m.name, 0)))
-    by_name = {m.name: (task, m) for m in own}
-    by_name |= {f"{of}/{m.name}": (of, m) for of, some in folder.motifs.items() for m in some}
-    absent = [name for name in chosen if name not in by_name]
-    if absent:
-        msg = f"{folder.path} has no motif {absent[0]!r}; it has {', '.join(n for n in by_name if '/' in n)}."
-        raise UsageError(msg)
-    found = []
-    for name in dict.fromkeys(chosen) if chosen else [m.name for m in own[:most]]:
-        of, motif = by_name[name]
-        core, left, right = core_of(motif)
-        found.append(_Taken(of, motif.name, name, replace(core, name=name), left, right))
-    if not found:
-        msg = f"{folder.path} has no motif of {task!r}; choose some of another task with --motif TASK/NAME."
-        raise UsageError(msg)
-    return found
-
-
 def _grounds(
-    folder: _Folder,
+    folder: MotifFolder,
     task: str,
-    some: Sequence[_Taken],
+    some: Sequence[TakenMotif],
     trained: SequenceModel,
     backgrounds: int,
     seed: int,
@@ -236,7 +178,7 @@ def _grounds(
 
 
 def _room(
-    taken: dict[str, list[_Taken]], length: int, widest: int, closest: int, talk: Talk
+    taken: dict[str, list[TakenMotif]], length: int, widest: int, closest: int, talk: Talk
 ) -> tuple[tuple[int, ...], int]:
     """The gaps that fit beside the two widest motifs, and by how many letters the middle can be moved."""
     width = max(2 * m.core.width for some in taken.values() for m in some)
@@ -265,7 +207,7 @@ def _predict(trained: SequenceModel, task: str, bar: Step) -> Callable[[np.ndarr
     return predict
 
 
-def _n_tests(some: Sequence[_Taken]) -> int:
+def _n_tests(some: Sequence[TakenMotif]) -> int:
     return n_tests(pairs=len(some) * (len(some) - 1) // 2, alone=len(some))
 
 
@@ -281,7 +223,7 @@ def _n_asked(cores: Sequence[Motif], gaps: Sequence[int]) -> int:
 
 
 def _counted(
-    folder: _Folder, task: str, some: Sequence[_Taken], most: int, seed: int, bar: Step
+    folder: MotifFolder, task: str, some: Sequence[TakenMotif], most: int, seed: int, bar: Step
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Gaps between the cores of hits of every pair."""
     parts = []
@@ -299,24 +241,6 @@ def _counted(
             tables.append(found)
     bar.advance()
     return pd.concat(both[0], ignore_index=True), pd.concat(both[1], ignore_index=True)
-
-
-def _described(folder: _Folder, task: str, some: Sequence[_Taken]) -> pd.DataFrame:
-    """What each motif is called: what it is most like, or its letters."""
-    try:
-        known = pd.read_csv(folder.path / "matches.tsv", sep="\t", dtype={"task": str, "motif": str, "name": str})
-        known = known[known["q"] <= _KNOWN].sort_values("q", kind="stable").drop_duplicates(["task", "motif"])
-        called = {(row.task, row.motif): str(row.name_) for row in known.rename(columns={"name": "name_"}).itertuples()}
-    except (OSError, ValueError, KeyError):
-        called = {}
-    counts = folder.hits.groupby(["task", "motif"]).size()
-    rows, labels = [], list[str]()
-    for motif in some:
-        label = called.get((motif.task, motif.own), motif.core.consensus)
-        labels.append(label if label not in labels else f"{label} ({motif.name})")
-        hits = int(counts.get((motif.task, motif.own), 0))
-        rows.append((task, motif.name, labels[-1], motif.core.consensus, motif.core.width, motif.left, hits))
-    return pd.DataFrame(rows, columns=["task", "motif", "label", "core", "width", "cut", "hits"])
 
 
 def _tables(every: dict[str, list[PairGrammar]], name: str) -> pd.DataFrame:

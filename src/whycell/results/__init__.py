@@ -9,6 +9,7 @@ from whycell.results.contexts import Contexts
 from whycell.results.examples import ExampleEvidence, Teaching
 from whycell.results.explanation import Explanation, TopGenes, TypeGenes
 from whycell.results.features import Agop, Ansatz, Importance, TypeFeatures
+from whycell.results.grammar import GrammarFindings, PairGrammar
 from whycell.results.groups import Groups
 from whycell.results.kinds import Kinds
 from whycell.results.lookup import CellLookup, Lookup
@@ -31,6 +32,7 @@ __all__ = [
     "ExampleEvidence",
     "Explanation",
     "Finding",
+    "GrammarFindings",
     "Groups",
     "Importance",
     "Kinds",
@@ -39,6 +41,7 @@ __all__ = [
     "MachineFit",
     "Motif",
     "MotifFindings",
+    "PairGrammar",
     "PairScreen",
     "Sweep",
     "Teaching",
