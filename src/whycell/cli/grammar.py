@@ -95,6 +95,11 @@ def grammar(
         if json:
             print_json({"output": str(output), "reported": found.tests[found.tests["reported"]]})
             return
-        for line in sentences(found) or ["No grammar is reported."]:
+        told = sentences(found)
+        for line in [*(told["rules"] or ["No rule of grammar is reported."]), *told["sums"]]:
             talk.note(line)
+        if told["guessed"]:
+            talk.note(
+                f"{len(told['guessed'])} more are of arrangements that real sequences hardly hold; see report.html."
+            )
         print(output)

@@ -19,7 +19,7 @@ from whycell.jobs.record import fingerprint_file, write_run
 from whycell.jobs.sequences_opened import asked_tasks, opened_model
 from whycell.models.sequence import SequenceModel
 from whycell.patterns.empty_grounds import empty_backgrounds
-from whycell.patterns.gap_counts import counted_gaps
+from whycell.patterns.gap_counts import counted_gaps, pairs_seen
 from whycell.patterns.grammar import CLOSEST, draws_for, grammar_of_pair, n_tests, with_q_values
 from whycell.patterns.insertions import Insertions, placements
 from whycell.reports.grammar import grammar_page
@@ -140,12 +140,15 @@ def grammar_of_motifs(
     }
     with talk.progress("counting gaps", len(taken)) as bar:
         counted = [_counted(folder, task, some, gaps[-1], seed, bar) for task, some in taken.items()]
+    gaps_of = pd.concat([table for table, _ in counted], ignore_index=True)
+    tests = with_q_values(every, fdr=fdr)
+    of_task = [pairs_seen(tests[tests["task"] == t], gaps_of[gaps_of["task"] == t]) for t in taken]
     result = GrammarFindings(
         pd.concat([described_motifs(folder, task, some=some) for task, some in taken.items()], ignore_index=True),
         _tables(every, "interactions"),
-        with_q_values(every, fdr=fdr),
+        tests.assign(seen=pd.concat(of_task)),
         _tables(every, "alone").drop(columns=["first", "second"]).drop_duplicates(["task", "motif"], keep="last"),
-        pd.concat([gaps_of for gaps_of, _ in counted], ignore_index=True),
+        gaps_of,
         pd.concat([ranges_of for _, ranges_of in counted], ignore_index=True),
         {"motifs": str(motifs), "model": str(model), "seed": seed, "unit": unit, "predictions": total, **parameters},
     )

@@ -14,7 +14,7 @@ import pandas as pd
 
 from whycell.patterns.gap_tests import ranges
 
-__all__ = ["counted_gaps"]
+__all__ = ["counted_gaps", "pairs_seen"]
 
 _KINDS = (("AB", "++"), ("AB", "+-"), ("BA", "++"), ("BA", "+-"))
 _OF_ITSELF = (("AB", "++"), ("AB", "+-"), ("AB", "-+"))
@@ -65,6 +65,27 @@ def counted_gaps(
     spans.insert(0, "order", kinds[:, 0])
     spans.insert(1, "strands", kinds[:, 1])
     return table, spans.assign(q=false_discovery_control(spans["p"]))
+
+
+def pairs_seen(tests: pd.DataFrame, counted: pd.DataFrame) -> pd.Series:
+    """How many real pairs stand as each test speaks of: where a network saw none such, it guesses.
+
+    Parameters
+    ----------
+    tests
+        ``first, second, order, strands, gaps``; two orders or strands that are compared are joined by `` v ``, and the
+        commoner counts.
+    counted
+        ``first, second, order, strands, gap, n``.
+    """
+    by = counted.set_index(["first", "second", "order", "strands", "gap"])["n"].to_dict()
+    found = []
+    for row in tests.itertuples():
+        low, _, high = str(row.gaps).partition("-")
+        gaps = range(int(low), int(high or low) + 1)
+        kinds = [(o, s) for o in str(row.order).split(" v ") for s in str(row.strands).split(" v ")]
+        found.append(max(sum(by.get((row.first, row.second, o, s, g), 0) for g in gaps) for o, s in kinds))
+    return pd.Series(found, index=tests.index, dtype=np.int64)
 
 
 @dataclass(frozen=True)

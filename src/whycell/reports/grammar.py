@@ -19,6 +19,7 @@ __all__ = ["grammar_page", "pair_figure", "sentences"]
 
 _STYLE: Any = {"text.parse_math": False, "font.size": 8.5, "text.color": INK, "axes.labelcolor": MUTED}
 _MOST_DRAWN = 30
+_FEWEST_SEEN = 20  # real pairs, below which a network was hardly taught what it answers
 _SAME = {"AB++": "{a}→ {b}→", "AB+-": "{a}→ ←{b}", "BA++": "{b}→ {a}→", "BA+-": "←{b} {a}→", "AB-+": "←{a} {b}→"}
 _OF_ITSELF = {"++": "one behind the other", "+-": "face to face", "-+": "back to back"}
 _SIDE = {"AB": "behind", "BA": "ahead of"}
@@ -26,8 +27,8 @@ _STRANDS = {"++": "on the same strand", "+-": "on opposite strands"}
 _GRAMMAR = ("gap", "order", "strand", "helix")
 
 
-def sentences(result: GrammarFindings, *, task: str | None = None) -> list[str]:
-    """What is reported, a sentence a test, the surest first; what two motifs do on the whole comes last.
+def sentences(result: GrammarFindings, *, task: str | None = None) -> dict[str, list[str]]:
+    """What is reported, in sentences, the surest first.
 
     Parameters
     ----------
@@ -35,19 +36,28 @@ def sentences(result: GrammarFindings, *, task: str | None = None) -> list[str]:
         From ``whycell grammar``.
     task
         Only of this task.
+
+    Returns
+    -------
+    ``"rules"`` of grammar; those ``"guessed"``, of arrangements that fewer than 20 real pairs have; ``"sums"``, what
+    pairs do on the whole.
     """
     unit = str(result.provenance.get("unit", "log odds"))
     found = result.tests[result.tests["reported"]]
     found = found if task is None else found[found["task"] == task]
     several = task is None and result.tests["task"].nunique() > 1
-    rules, sums = list[str](), list[str]()
+    rules, guessed, sums = list[str](), list[str](), list[str]()
     for row in found[found["question"].isin(_GRAMMAR)].itertuples():
         head = f"{row.task}: " if several else ""
-        rules.append(f"{head}{_sentence(row, _labels(result, str(row.task)), unit)} (q = {_small(row.q)}).")
+        seen = int(str(row.seen))
+        rare = f"; {seen or 'none'} of the real pairs stand so" if seen < _FEWEST_SEEN else ""
+        line = f"{head}{_sentence(row, _labels(result, str(row.task)), unit)} (q = {_small(row.q)}{rare})."
+        (guessed if rare else rules).append(line)
     for _, rows in found[found["question"] == "together"].groupby(["task", "first", "second"], sort=False):
         of = str(rows["task"].iloc[0])
-        sums.append((f"{of}: " if several else "") + _on_the_whole(rows, _labels(result, of), unit))
-    return rules + sums
+        line = (f"{of}: " if several else "") + _on_the_whole(rows, _labels(result, of), unit)
+        (sums if rows["seen"].max() >= _FEWEST_SEEN else guessed).append(line)
+    return {"rules": rules, "guessed": guessed, "sums": sums}
 
 
 @mpl.rc_context(_STYLE)
@@ -84,6 +94,8 @@ def pair_figure(
         below.bar(part["gap"], part["n"], width=0.9, color=MUTED, alpha=0.55, linewidth=0)
         below.step(part["gap"], part["expected"], where="mid", color=INK, linewidth=1)
         below.set_xlabel("gap, letters")
+        if not counted["n"].any():
+            below.set(ylim=(0, 1), yticks=[0])
     axes[0, 0].set_ylabel(f"interaction, {unit}")
     axes[1, 0].set_ylabel("pairs counted")
     for each in axes.ravel():
@@ -104,8 +116,7 @@ def grammar_page(result: GrammarFindings) -> str:
         tasks.append(
             {
                 "name": task,
-                "lines": sentences(result, task=task),
-                "rules": bool((tests["reported"] & tests["question"].isin(_GRAMMAR)).any()),
+                **sentences(result, task=task),
                 "alone": table(_alone(result, task, labels), formats={"effect": _signed}),
                 "pairs": [_pair(result, task, pair, labels, unit, f"{number}-{at}") for at, pair in enumerate(pairs)][
                     :_MOST_DRAWN
@@ -115,15 +126,16 @@ def grammar_page(result: GrammarFindings) -> str:
                 "ranges": table(_shown(_task(result.ranges_counted, task), labels), formats={"p": _small, "q": _small}),
             }
         )
-    grammar = result.tests["reported"] & result.tests["question"].isin(_GRAMMAR)
+    told = sentences(result)
     context: dict[str, Any] = {
         "title": "Grammar",
         "tasks": tasks,
         "unit": unit,
         "n_motifs": len(result.motifs),
         "n_tests": len(result.tests),
-        "n_reported": int(grammar.sum()),
-        "n_together": int(result.tests["reported"].sum() - grammar.sum()),
+        "n_rules": len(told["rules"]),
+        "n_guessed": len(told["guessed"]),
+        "n_together": len(told["sums"]),
         "provenance": result.provenance,
     }
     return render("grammar.html", scripts=("common.js",), context=context)

@@ -56,7 +56,8 @@ class GrammarFindings:
     interactions
         As of ``PairGrammar``, with ``task, first, second``.
     tests
-        As of ``PairGrammar``, with ``task, first, second, share, q, reported``; ``share`` is the effect over the scale.
+        As of ``PairGrammar``, with ``task, first, second, share, q, reported, seen``; ``share`` is the effect over the
+        scale, ``seen`` how many pairs of places in real sequences stand so (of two arrangements, the commoner).
     alone
         One row a motif: ``task, motif, effect, low, high``, in log odds.
     gaps_counted
