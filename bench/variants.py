@@ -27,7 +27,7 @@ import pandas as pd
 import torch
 
 from _harness import report
-from planted_motifs import DATA, KNOWN, Simulated, read_simulation
+from planted_motifs import DATA, KNOWN, THREADS, Simulated, read_simulation
 from whycell.data.genome_letters import GenomeLetters
 from whycell.data.sequences import Sequences
 from whycell.data.variant_windows import Change, windows_of
@@ -80,7 +80,7 @@ def trained(fit: Simulated) -> SequenceModel:
     labels = np.array([[any(n == t for n, _, _ in p) for t in TASKS] for p in fit.planted], dtype=np.float32)
     names = np.arange(len(labels)).astype(str).astype(object)
     given = Sequences(names, np.array(fit.letters, dtype=object), labels=labels, tasks=TASKS)
-    return SequenceModel(seed=0, threads=1).fit(given, tested=False)
+    return SequenceModel(seed=0, threads=THREADS).fit(given, tested=False)
 
 
 def planted_matrix(fit: Simulated, task: str) -> np.ndarray:

@@ -6,7 +6,7 @@ import torch
 from scipy.stats import kstest
 
 from whycell.data.genome_letters import GenomeLetters, as_codes
-from whycell.data.variant_windows import Change, change_of
+from whycell.data.variant_windows import Change, change_of, rolled
 from whycell.data.variants import Variant
 from whycell.encode.sequences import one_hot
 from whycell.patterns.variant_motifs import changed_motifs, first_for, scored_motifs
@@ -109,8 +109,20 @@ def test_a_variant_taken_back_and_one_on_the_other_strand(tmp_path, text):
             for v, g in zip((variant, back, turned), genomes, strict=True)
         )
         np.testing.assert_allclose(one, -again, atol=1e-5)
-        if len(variant.ref) == len(variant.alt) == 1:
+        if len(variant.ref) == len(variant.alt) == 1 or change_of(variant).kind in ("insertion", "deletion"):
             np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_it_does_not_matter_which_letters_of_a_repeat_are_named(tmp_path, text):
+    text = text[:150] + "CAGCAGCAG" + text[159:]
+    genome = genome_of(tmp_path, text)
+    gone = [Change("c", at, at + 3, np.empty(0, np.uint8)) for at in (150, 152, 156)]
+    come = [Change("c", at, at, as_codes(text[at : at + 3])) for at in (150, 151, 156)]
+    for same in (gone, come):
+        effects = variant_effects(ask, same, genome=genome, length=LENGTH, shifts=3)
+        np.testing.assert_allclose(effects.effect, np.tile(effects.effect[0], (3, 1)), atol=1e-6)
+        assert effects.asked < 15
+        assert len({rolled(change, genome, behind=False)[:3] for change in same}) == 1
 
 
 def test_p_values_of_random_changes_are_uniform(tmp_path, text):

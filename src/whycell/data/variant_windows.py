@@ -3,7 +3,9 @@
 Letters that both alleles share at their ends are taken off first, those behind before those in front. A substitution
 has one window, in which it stands in the middle. An insertion or deletion changes what fits into a window, and which
 end gives way is arbitrary: both are asked. In one window all in front of the variant stays where it is, and letters
-come in or fall off behind; in the other all behind it stays. So neither strand is preferred.
+come in or fall off behind; in the other all behind it stays. Where a repeat leaves open which of its letters are gone
+or new, the first window takes it for those in front and the second for those behind. So neither strand is preferred,
+and it does not matter which place the file names.
 
 A window that would reach beyond an end of its chromosome is moved inwards until it does not, so that the variant stands
 beside the middle; only where the chromosome is too short, or a deletion leaves too little, unknown letters (N) fill it.
@@ -18,7 +20,7 @@ import numpy as np
 from whycell.data.genome_letters import GenomeLetters, as_codes
 from whycell.data.variants import Variant
 
-__all__ = ["KINDS", "Change", "Window", "change_of", "windows_of"]
+__all__ = ["KINDS", "Change", "Window", "change_of", "rolled", "windows_of"]
 
 #: What a variant may be.
 KINDS = ("snv", "mnv", "insertion", "deletion", "indel")
@@ -70,6 +72,37 @@ def change_of(variant: Variant) -> Change:
     return Change(variant.chromosome, start, start + len(ref) - front, as_codes(alt[front:]))
 
 
+def rolled(change: Change, genome: GenomeLetters, *, behind: bool, most: int = 1000) -> Change:
+    """The same insertion or deletion, told of the first place in a repeat, or of the last; others as they are.
+
+    Parameters
+    ----------
+    change
+        What happens.
+    genome
+        Where.
+    behind
+        Whether the last place is wanted.
+    most
+        Letters that it is moved at most.
+    """
+    gone = change.stop - change.start
+    if (gone > 0) == (len(change.letters) > 0):
+        return change
+    most = min(most, genome.size(change.chromosome) - change.stop if behind else change.start)
+    first = change.start - (0 if behind else most)
+    around = genome.codes(change.chromosome, first, change.stop + (most if behind else 0))
+    at, letters = change.start - first, change.letters
+    for _ in range(most):
+        out, into = (at, at + gone) if behind else (at + gone - 1, at - 1)
+        moving = around[out] if gone else letters[0 if behind else -1]
+        if moving > 3 or around[into] != moving:
+            break
+        at += 1 if behind else -1
+        letters = np.roll(letters, -1 if behind else 1)
+    return Change(change.chromosome, first + at, first + at + gone, letters)
+
+
 def windows_of(change: Change, genome: GenomeLetters, *, length: int, shifts: int = 1) -> list[Window]:
     """The windows that a change is looked at in.
 
@@ -99,11 +132,12 @@ def windows_of(change: Change, genome: GenomeLetters, *, length: int, shifts: in
             start = _inside(middle - half + offset, length, size)
             found.setdefault(("", start), _front_stays(change, genome, start, length))
         return list(found.values())
+    early, late = (rolled(change, genome, behind=side, most=half) for side in (False, True))
     for offset in offsets:
-        start = _inside(change.start - half + offset, length, size)
-        found.setdefault(("front", start), _front_stays(change, genome, start, length))
-        start = _inside(change.stop + half - length + offset, length, size)
-        found.setdefault(("behind", start), _behind_stays(change, genome, start, length))
+        start = _inside(early.start - half + offset, length, size)
+        found.setdefault(("front", start), _front_stays(early, genome, start, length))
+        start = _inside(late.stop + half - length + (-offset), length, size)
+        found.setdefault(("behind", start), _behind_stays(late, genome, start, length))
     return list(found.values())
 
 

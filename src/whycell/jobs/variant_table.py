@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from whycell.data.variant_windows import Change, change_of
+from whycell.data.genome_letters import GenomeLetters
+from whycell.data.variant_windows import Change, change_of, rolled
 from whycell.data.variants import Variant
 from whycell.patterns.variant_motifs import MotifChange, ScoredMotifs
 from whycell.results.variants import EFFECT_COLUMNS, MOTIF_COLUMNS
@@ -62,11 +63,11 @@ def motif_fields(
     ]
 
 
-def change_in_row(fields: Sequence[str]) -> Change:
-    """The change that a row of the table tells of, from its ``fields`` as text."""
+def change_in_row(fields: Sequence[str], genome: GenomeLetters) -> Change:
+    """The change in ``genome`` that a row of the table tells of, from its ``fields`` as text."""
     names = ("chromosome", "position", "id", "ref", "alt")
     chromosome, position, name, ref, alt = (fields[AT[each]] for each in names)
-    return change_of(Variant(chromosome, int(position), name, ref, alt))
+    return rolled(change_of(Variant(chromosome, int(position), name, ref, alt)), genome, behind=False)
 
 
 def read_rows(path: Path, q: np.ndarray, rank: np.ndarray) -> Iterator[tuple[list[str], int]]:

@@ -122,7 +122,7 @@ class Tracks:
         found = []
         for task in tasks:
             rows = top[top["task"] == task].head(max(1, _DRAWN // len(tasks)))
-            changes = [change_in_row([str(v) for v in row]) for row in rows.itertuples(index=False)]
+            changes = [change_in_row([str(v) for v in row], self.genome) for row in rows.itertuples(index=False)]
             windows = [self._window(change) for change in changes]
             ref, alt = self.of_windows(windows, task) if windows else (np.empty(0), np.empty(0))
             for i in range(len(rows)):

@@ -21,7 +21,7 @@ from scipy.special import expit
 
 from whycell.compute import Talk
 from whycell.data.genome_letters import GenomeLetters
-from whycell.data.variant_windows import KINDS, Change, change_of
+from whycell.data.variant_windows import KINDS, Change, change_of, rolled
 from whycell.data.variants import LeftOut, Variant, matching_variants, read_variants
 from whycell.data.whole import check_free, write_whole, written_whole
 from whycell.jobs.record import fingerprint_file, write_run
@@ -92,7 +92,7 @@ class _Work:
             source=self.path,
         )
         for variant in found:
-            change = change_of(variant)
+            change = rolled(change_of(variant), self.genome, behind=False)
             if max(change.stop - change.start, len(change.letters)) > self.longest:
                 left_out.add(f"longer than the {self.longest} letters that the model's window has room for", variant)
             else:
@@ -344,7 +344,7 @@ def _named(part: Sequence[tuple[int, list[str]]], task: str, work: _Work, tracks
     motifs = work.motifs
     if motifs is None:
         return {}
-    changes = [change_in_row(fields) for _, fields in part]
+    changes = [change_in_row(fields, work.genome) for _, fields in part]
     changed = [_of_task(each, motifs, task) for each in changed_motifs(changes, motifs, genome=work.genome)]
     effects = [float(fields[AT["effect"]]) for _, fields in part]
     columns = tracks.named(changes, changed, motifs, task=task, effects=effects)
