@@ -115,6 +115,7 @@ def test_variants_that_fit_the_genome_pass_and_others_are_counted(genome):
         (lambda g: snvs(g, shift=1), "count from 0"),
         (lambda g: snvs(g, exchange=True), "exchanged"),
         (lambda g: snvs(g, shift=7), "another assembly"),
+        (lambda _: [Variant("NC_1.11", 5, ".", "A", "C")], "has chr1, chr2"),
         (lambda _: [Variant("1", 5, ".", "A", "C")], "name chromosomes differently"),
     ],
 )

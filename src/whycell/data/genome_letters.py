@@ -55,6 +55,11 @@ class GenomeLetters:
     def __contains__(self, chromosome: object) -> bool:
         return chromosome in self._sizes
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The chromosomes."""
+        return tuple(self._sizes)
+
     def size(self, chromosome: str) -> int:
         """Letters of ``chromosome``."""
         return self._sizes[chromosome]

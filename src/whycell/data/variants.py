@@ -57,10 +57,10 @@ class LeftOut:
         self.counts[reason] = self.counts.get(reason, 0) + 1
         self.first.setdefault(reason, str(where))
 
-    def nothing_left(self, source: object) -> DataError:
-        """The error that no allele of ``source`` is left, with the reasons."""
+    def nothing_left(self, source: object, *, hint: str = "") -> DataError:
+        """The error that no allele of ``source`` is left, with the reasons and a ``hint``."""
         told = "; ".join(f"{reason} ({n:,}, first {self.first[reason]})" for reason, n in self.counts.items())
-        return DataError(f"no variant of {source} is left to look at: {told}.")
+        return DataError(f"no variant of {source} is left to look at: {told}.{hint}")
 
 
 def read_variants(path: Path | str, *, left_out: LeftOut | None = None) -> Iterator[Variant]:
@@ -170,7 +170,7 @@ def matching_variants(
                 against.refuse(looked_at, allowed)
     against.refuse(looked_at, allowed)
     if not kept:
-        raise left_out.nothing_left(source)
+        raise left_out.nothing_left(source, hint=f" {genome.path} has {', '.join(genome.names[:3])} and so on.")
 
 
 class _Against:
