@@ -151,9 +151,11 @@ def _kinds(found: Found, profile: pd.DataFrame, rows: np.ndarray, names: Sequenc
 
 
 def _name(profile: pd.DataFrame) -> str:
+    """A motif that speaks against one task and for another is named for what it speaks for."""
     named = profile[profile["named"]].sort_values("contribution", key=lambda c: -c.abs(), kind="stable")
-    words = named["called"].where(named["contribution"] > 0, named["called"] + " (against)")
-    return " + ".join(dict.fromkeys(words)) or "no motif"
+    speaks_for = dict.fromkeys(named.loc[named["contribution"] > 0, "called"])
+    against = [word for word in dict.fromkeys(named["called"]) if word not in speaks_for]
+    return " + ".join([*speaks_for, *(f"{word} (against)" for word in against)]) or "no motif"
 
 
 def _sequences(found: Found, rows: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
