@@ -57,7 +57,7 @@ def variants(run, folder):
 
 def test_broken_motifs_lead_the_table(variants, folder, tmp_path):
     out, page = tmp_path / "effects.tsv", tmp_path / "effects.html"
-    extra = ("--known", folder / "known.meme", "--null", 200, "--explained", 30, "--page", page)
+    extra = ("--known", folder / "known.meme", "--null", 200, "--explained", 30, "--report", page)
     done = variants("-o", out, *extra, "--json")
     assert done.code == 0, done.err
     assert done.json["alleles"] == 3 * SITES

@@ -52,8 +52,8 @@ def variants(
             "--mismatches", metavar="SHARE", min=0, max=1, help="Share of reference alleles the genome may contradict."
         ),
     ] = 0.05,
-    page: Annotated[
-        Path | None, typer.Option("--page", metavar="HTML", help="A page that draws the largest effects.")
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="HTML", help="A page that draws the largest effects.")
     ] = None,
     seed: options.Seed = 0,
     threads: options.Threads = 0,
@@ -72,7 +72,7 @@ def variants(
     Example:
       whycell sequences variants variants.vcf --genome hg38.fa --model model/ -o effects.tsv
       whycell sequences variants variants.vcf.gz --genome hg38.fa --model model/ --motifs motifs/ \\
-        --known jaspar.meme --page effects.html -o effects.tsv
+        --known jaspar.meme --report effects.html -o effects.tsv
 
     From Python: whycell.jobs.variants.effects_of_variants.
     """
@@ -93,7 +93,7 @@ def variants(
             explained=explained,
             references=shuffles,
             mismatches=mismatches,
-            page=page,
+            report=report,
             seed=seed,
             threads=threads,
             device=device.value,

@@ -24,6 +24,7 @@ from whycell.data.genome_letters import GenomeLetters
 from whycell.data.variant_windows import KINDS, Change, change_of, rolled
 from whycell.data.variants import LeftOut, Variant, matching_variants, read_variants
 from whycell.data.whole import check_free, write_whole, written_whole
+from whycell.errors import UsageError
 from whycell.jobs.record import fingerprint_file, write_run
 from whycell.jobs.sequences_opened import asked_tasks, opened_model
 from whycell.jobs.variant_motifs import collected_motifs
@@ -114,7 +115,7 @@ def effects_of_variants(
     explained: int = 100,
     references: int = 10,
     mismatches: float = 0.05,
-    page: Path | None = None,
+    report: Path | None = None,
     seed: int = 0,
     threads: int = 0,
     device: str = "auto",
@@ -156,7 +157,7 @@ def effects_of_variants(
         Dinucleotide shuffles of the reference that both alleles are compared with.
     mismatches
         Share of reference alleles that may differ from the genome; they are left out.
-    page
+    report
         HTML page of the largest effects.
     seed, threads, device, force, talk
         As everywhere.
@@ -165,13 +166,18 @@ def effects_of_variants(
     ------
     DataError
         The variants do not fit the genome; see ``data.variants``.
+    UsageError
+        A task that the model does not have, or more shifts than its window has room for.
     OutputError
         The file exists and ``force`` is not set.
     """
     talk = talk or Talk()
-    check_free(output, page, force=force)
+    check_free(output, report, force=force)
     trained = opened_model(model, threads=threads, device=device)
     work = _Work(trained, GenomeLetters(genome), asked_tasks(tasks, trained), None, shifts, variants)
+    if work.longest < 1:
+        msg = f"shifts is {shifts}; wanted fewer than half of the {trained.length_} letters that the model reads."
+        raise UsageError(msg)
     rng = np.random.default_rng(seed)
     left_out, reservoir = LeftOut(), Reservoir(_SAMPLED, rng=rng)
     with talk.progress("holding variants against the genome") as bar:
@@ -196,7 +202,7 @@ def effects_of_variants(
             q, rank = _judged(p), _ranked(size)
             tracks = Tracks(trained, work.genome, references=references, seed=seed)
             top, named = _explained(read_rows(rows, q, rank), work, tracks, most=explained, talk=talk)
-            drawn = tracks.drawn(top, work.tasks) if page is not None else ()
+            drawn = tracks.drawn(top, work.tasks) if report is not None else ()
             write_table(scratch, read_rows(rows, q, rank), named, with_motifs=found is not None)
     if padded:
         talk.warn(
@@ -226,10 +232,10 @@ def effects_of_variants(
         drawn,
         {"model": str(model), "genome": str(genome), "variants": str(variants), "seed": seed, **parameters},
     )
-    if page is not None:
+    if report is not None:
         from whycell.reports.variants import variants_page
 
-        write_whole(page, variants_page(result))
+        write_whole(report, variants_page(result))
     fingerprints = {str(p): fingerprint_file(p) for p in inputs}
     write_run(output, "sequences variants", inputs=fingerprints, seed=seed, parameters=parameters)
     return result
