@@ -92,6 +92,8 @@ def motifs_of_scores(
                 kept, parts = _judged(patterns, x, hypothetical, fdr=fdr, seed=seed)
                 found[task] = kept
                 parts["matches"] = match_known(kept, collection)
+                if not kept:
+                    talk.warn(_none_told(task, len(parts["left_out"])))
                 for name, part in parts.items():
                     tables[name].append(part.assign(task=task))
                 bar.advance()
@@ -188,6 +190,12 @@ def _judged(
     hits = hits[hits["motif"].isin([m.name for m in kept])]
     columns = ["motif", "consensus", "sites", "reason"]
     return kept, {"hits": hits, "left_out": pd.DataFrame(left, columns=columns), "summary": _counted(kept, hits)}
+
+
+def _none_told(task: str, n_left: int) -> str:
+    if n_left:
+        return f"{task}: no motif is told; left_out.tsv says why {n_left} patterns are not."
+    return f"{task}: no pattern of {_FEWEST_SITES} sites was found; were enough sequences scored that hold one?"
 
 
 def _unclear(motif: Motif) -> bool:

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -45,12 +46,12 @@ _LEAST = 1.0  # bits: a place below this is not looked at, hit or null
 _FEWEST_READ = 20
 _PSEUDO = 0.5  # sites added to the counts of every letter
 _ROUNDS = 6
-_SHUFFLES = 2
+_SHUFFLES, _LAST_SHUFFLES = 2, 6  # of each sequence, in every round and in the one that is told
 _LIKELY = 0.3  # sites are cut out up to this share of false ones
 _READ = 0.5  # letters are read off places that are sites with at least this probability
 _BINS = 8
 _NEIGHBOURS = 5  # letters about a place that the network may have read with it
-_CAUTION = 20.0  # false places of average odds that are added to every bin
+_CAUTION = 5.0  # false places of average odds that are added to every bin
 _PRIOR_ROUNDS = 4
 
 
@@ -104,7 +105,7 @@ def hits_and_letters(
     cut = np.zeros(ground.codes.shape, dtype=bool)
     judged = list[_Judged]()
     for at in range(_ROUNDS):
-        null = _shuffled_rest(ground.codes, cut, seed)
+        null = _shuffled_rest(ground.codes, cut, seed, _SHUFFLES if at < _ROUNDS - 1 else _LAST_SHUFFLES)
         judged = [_judged(motif, ground, null) for motif in here]
         if at < _ROUNDS - 1:
             cut[:] = False
@@ -159,11 +160,14 @@ def _judged(motif: Motif, ground: _Ground, null: np.ndarray) -> _Judged:
     real = scan(ground.codes, motif.letters, background=ground.background, least=_LEAST)
     false = scan(null, motif.letters, background=ground.background, least=_LEAST)
     false = replace(false, sequence=false.sequence % len(ground.codes))
-    ranks, null_ranks = _ranked(motif, ground, real, false)
-    return _Judged(real, _q_values(ranks, null_ranks), 1 - _false_share(ranks, null_ranks))
+    shuffles = len(null) // max(len(ground.codes), 1)
+    ranks, null_ranks = _ranked(motif, ground, real, false, shuffles=shuffles)
+    return _Judged(real, _q_values(ranks, null_ranks, shuffles), 1 - _false_share(ranks, null_ranks, shuffles))
 
 
-def _ranked(motif: Motif, ground: _Ground, real: Places, false: Places) -> tuple[np.ndarray, np.ndarray]:
+def _ranked(
+    motif: Motif, ground: _Ground, real: Places, false: Places, *, shuffles: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Log odds of the letters plus log prior odds of the bin, in bits, of places and of null places."""
     total = ground.summed[:, -1]
     edges = np.unique(np.quantile(total, np.arange(1, _BINS) / _BINS))
@@ -175,24 +179,31 @@ def _ranked(motif: Motif, ground: _Ground, real: Places, false: Places) -> tuple
     sign = float(np.sign(motif.contribution.sum()))
     halves = ground.half[real.sequence], ground.half[false.sequence]
     ranks, null_ranks = real.score, false.score
+    bin_of = _Sides(*bins)
     for _ in range(_PRIOR_ROUNDS):
-        site = 1 - _false_share(ranks, null_ranks)
-        prior = np.stack(
-            [_log_prior(site, bins, [half != side for half in halves], len(edges) + 1, sign=sign) for side in (0, 1)]
-        )
+        site = 1 - _false_share(ranks, null_ranks, shuffles)
+        prior = np.empty((2, len(edges) + 1))
+        for side in (0, 1):
+            others = _Sides(*(half != side for half in halves))
+            prior[side] = _log_prior(site, bin_of, others, n_bins=len(edges) + 1, shuffles=shuffles, sign=sign)
         ranks, null_ranks = real.score + prior[halves[0], bins[0]], false.score + prior[halves[1], bins[1]]
     return ranks, null_ranks
 
 
-def _log_prior(
-    site: np.ndarray, bins: tuple[np.ndarray, np.ndarray], rows: Sequence[np.ndarray], n_bins: int, *, sign: float
-) -> np.ndarray:
+class _Sides(NamedTuple):
+    """Something of every place, and of every null place."""
+
+    real: np.ndarray
+    null: np.ndarray
+
+
+def _log_prior(site: np.ndarray, bins: _Sides, rows: _Sides, *, n_bins: int, shuffles: int, sign: float) -> np.ndarray:
     """Bits by which sites are commoner in each bin, a false place, than on average.
 
     Monotone: a site takes from the rest of a sequence that is sure already, which is no sign against other places.
     """
-    sites = np.bincount(bins[0][rows[0]], weights=site[rows[0]], minlength=n_bins)
-    false = np.bincount(bins[1][rows[1]], minlength=n_bins) / _SHUFFLES
+    sites = np.bincount(bins.real[rows.real], weights=site[rows.real], minlength=n_bins)
+    false = np.bincount(bins.null[rows.null], minlength=n_bins) / shuffles
     average = max(sites.sum(), 1e-9) / max(false.sum(), 1e-9)
     odds = (sites / average + _CAUTION) / (false + _CAUTION)
     monotone = isotonic_regression(odds, weights=false + _CAUTION, increasing=sign > 0)
@@ -200,7 +211,7 @@ def _log_prior(
     return bits
 
 
-def _false_share(real: np.ndarray, null: np.ndarray) -> np.ndarray:
+def _false_share(real: np.ndarray, null: np.ndarray, shuffles: int) -> np.ndarray:
     """Share of false ones among places of the same rank, falling with it."""
     ranks = np.concatenate([real, null])
     is_null = np.arange(len(ranks)) >= len(real)
@@ -208,28 +219,28 @@ def _false_share(real: np.ndarray, null: np.ndarray) -> np.ndarray:
     share = np.empty(len(ranks))
     share[order] = isotonic_regression(is_null[order].astype(np.float64)).x
     odds = share[: len(real)] / np.maximum(1 - share[: len(real)], 1e-9)
-    return np.minimum(odds / _SHUFFLES, 1)
+    return np.minimum(odds / shuffles, 1)
 
 
-def _q_values(real: np.ndarray, null: np.ndarray) -> np.ndarray:
+def _q_values(real: np.ndarray, null: np.ndarray, shuffles: int) -> np.ndarray:
     """Share of false hits at each rank or above: places of a shuffle over places of the sequences, monotone."""
     order = np.argsort(-real, kind="stable")
-    false = (len(null) - np.searchsorted(np.sort(null), real[order], side="left")) / _SHUFFLES + 1
+    false = (len(null) - np.searchsorted(np.sort(null), real[order], side="left")) / shuffles + 1
     q = np.empty(len(real))
     q[order] = np.minimum(np.minimum.accumulate((false / np.arange(1, len(real) + 1))[::-1])[::-1], 1)
     return q
 
 
-def _shuffled_rest(codes: np.ndarray, cut: np.ndarray, seed: int) -> np.ndarray:
+def _shuffled_rest(codes: np.ndarray, cut: np.ndarray, seed: int, k: int) -> np.ndarray:
     """Shuffles of the sequences without the letters of their sites: rows r, r + n and so on are those of row r."""
     left = (~cut).sum(axis=1)
-    out = np.full((_SHUFFLES, *codes.shape), END, dtype=np.uint8)
+    out = np.full((k, *codes.shape), END, dtype=np.uint8)
     for length in np.unique(left[left > 1]):
         rows = np.flatnonzero(left == length)
         rest = codes[rows][~cut[rows]].reshape(len(rows), int(length))
         letters = (rest[:, None, :] == np.arange(4, dtype=np.uint8)[:, None]).astype(np.float32)
-        shuffles = dinucleotide_shuffle(letters, _SHUFFLES, seed=seed)
-        for at in range(_SHUFFLES):
+        shuffles = dinucleotide_shuffle(letters, k, seed=seed)
+        for at in range(k):
             out[at, rows, : int(length)] = codes_of(shuffles[:, at])
     rows_of_all: np.ndarray = out.reshape(-1, codes.shape[1])
     return rows_of_all
