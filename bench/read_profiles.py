@@ -6,7 +6,7 @@ can be held against the truth and not against noise alone. Ours and the plain ne
 steps and sequences; the plain one's convolutions are not dilated and pass nothing by. Nothing was chosen on the
 sequences that are scored.
 
-``make bench NAME=read_profiles`` takes some six minutes of processor time; ``WHYCELL_BENCH_SIZE=300`` tries it out.
+``make bench NAME=read_profiles`` takes some two minutes of processor time; ``WHYCELL_BENCH_SIZE=300`` tries it out.
 """
 
 from __future__ import annotations

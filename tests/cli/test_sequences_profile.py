@@ -46,7 +46,7 @@ def test_profile_from_bigwig_to_bigwig(run, world, monkeypatch):
     assert done.code == 0, done.err
     assert done.json["held_out_by"] == "chromosomes"
     assert done.json["out_length"] == 100
-    assert [one["file"] for one in done.json["trained_on"]] == ["regions.bed", "reads.bw"]
+    assert [one["file"] for one in done.json["trained_on"]] == ["regions.bed", "reads.bw", "genome.fa"]
     assert done.json["scores"]["reads"]["jsd"] < done.json["scores"]["reads"]["jsd_mean_profile"]
     assert (world / "model-log" / "log.csv").read_text().count("held_out") == len(done.json["curve"]["held_out"])
     assert not list(world.glob(".model*"))

@@ -124,10 +124,12 @@ def train_sequences(
     found = given.sequences
     for note in found.notes:
         talk.warn(note)
+    other = [Path(negatives)] if kind == "class" and Path(negatives).is_file() else []
+    digests = {str(p): fingerprint_file(p) for p in (*positives, *signal, *other, *([genome] if genome else []))}
     log, scratch = output.with_name(f"{output.name}-log"), output.with_name(f".{output.name}.training")
     about: dict[str, Any] = {
         "name": output.name,
-        "trained_on": [_told(path) for path in (*positives, *signal)],
+        "trained_on": [{"file": Path(path).name, "fingerprint": value} for path, value in digests.items()],
         "negatives": negatives if kind == "class" else "none",
     }
     with closing(open_logger(logger, log)) if logger else nullcontext() as told:
@@ -150,10 +152,9 @@ def train_sequences(
         about["baseline"] = _baseline(found, given.negatives, model)
     model.save(output, about=about, force=force)
     shutil.rmtree(scratch, ignore_errors=True)
-    inputs = {str(p): fingerprint_file(p) for p in (*positives, *signal)}
     asked = {"kind": kind, "negatives": negatives, "tasks": list(model.tasks_), "width": model.length_}
     asked |= {"network": network, "profile_width": model.out_length_, "tune": tune}
-    write_run(output, "sequences train", inputs=inputs, seed=seed, parameters=asked)
+    write_run(output, "sequences train", inputs=digests, seed=seed, parameters=asked)
     return {**model.card(), **about}
 
 
@@ -205,10 +206,6 @@ def predict_sequences(
     parameters = {"model": str(model), "profiles": None if profiles is None else str(profiles)}
     write_run(output, "sequences predict", inputs={str(query): fingerprint_file(query)}, seed=0, parameters=parameters)
     return frame
-
-
-def _told(path: Path) -> dict[str, str]:
-    return {"file": Path(path).name, "fingerprint": fingerprint_file(path)}
 
 
 def _baseline(sequences: Sequences, how: str, model: SequenceModel) -> dict[str, float]:

@@ -7,9 +7,8 @@ import json
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, fields
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -20,9 +19,8 @@ from torch import nn
 from whycell.compute import Talk
 from whycell.data.sequences import Sequences
 from whycell.encode.sequences import one_hot
-from whycell.errors import DataError, ModelError, UsageError
+from whycell.errors import DataError, UsageError
 from whycell.models.device import torch_device
-from whycell.models.folder import read_folder, write_folder
 from whycell.models.nets.dna import BothStrands
 from whycell.models.nets.profile import CountsOf, ProfileOf
 from whycell.models.sequence_data import HELD_OUT, Learnable, held_out_folds, learnable
@@ -30,10 +28,10 @@ from whycell.models.sequence_fit import PassLogger, Resume, Rows, Schedule, outp
 from whycell.models.sequence_losses import mean_count, objective_of, set_start
 from whycell.models.sequence_scores import held_out_scores, platt
 from whycell.models.sequence_settings import check_parameters, networks_of, settled
+from whycell.models.sequence_store import KIND, card_of, load_model, save_model
 
 __all__ = ["HELD_OUT", "KIND", "SequenceModel", "held_out_folds"]
 
-KIND = "whycell.SequenceModel"
 _RUNNING = ("threads", "device")
 
 
@@ -148,6 +146,14 @@ class SequenceModel(BaseEstimator):
         self.length_ = given.rows.x.shape[2]
         self.out_length_ = given.rows.y.shape[2] if self.kind == "profile" else None
 
+    def network_as_set(self) -> nn.Module:
+        """A fresh network of the sizes set, for the tasks and lengths that the data have."""
+        numbers = settled(self._parameters())
+        sizes = {name: numbers[name] for name in ("channels", "width", "layers", "dropout")}
+        if self.kind == "profile":
+            sizes["out_length"] = self.out_length_
+        return networks_of(self.kind)[self.network](n_tasks=len(self.tasks_), **sizes)
+
     def train(
         self,
         rows: Rows,
@@ -160,7 +166,7 @@ class SequenceModel(BaseEstimator):
         """A fresh network, trained; the losses of every pass. Parameters: ``models.sequence_fit``."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            self.net_ = self._network()
+            self.net_ = self.network_as_set()
         set_start(self.net_, rows.y, kind=self.kind, shuffled=int(rows.shuffled.sum()))
         numbers = settled(self._parameters())
         return train_network(
@@ -250,57 +256,19 @@ class SequenceModel(BaseEstimator):
 
     def save(self, folder: Path | str, *, about: Mapping[str, Any] | None = None, force: bool = False) -> Path:
         """Write the model to a folder; ``about`` is added to its card."""
-        tensors = {f"net.{k}": v.detach().cpu().numpy() for k, v in self.net_.state_dict().items()}
-        tensors |= {"scale": self.scale_, "shift": self.shift_}
-        return write_folder(Path(folder), tensors, kind=KIND, about={**self.card(), **(about or {})}, force=force)
+        return save_model(self, folder, about=about, force=force)
 
     def card(self) -> dict[str, Any]:
         """What it learned from, how, and how right it was on sequences held out; plain values."""
-        return {
-            "parameters": settled(self._parameters()),
-            "tasks": list(self.tasks_),
-            "length": self.length_,
-            "out_length": self.out_length_,
-            "held_out_by": self.held_out_by_,
-            "sequences": self.n_,
-            "scores": self.scores_,
-            "curve": {name: [one[name] for one in self.curve_] for name in ("training", "held_out")},
-            "versions": {name: version(name) for name in ("whycell", "numpy", "torch", "scikit-learn")},
-        }
+        return card_of(self, settled(self._parameters()))
 
     @classmethod
     def load(cls, folder: Path | str) -> Self:
         """Read a saved model back. Raises ``ModelError`` where it is damaged, edited or of another kind."""
-        tensors, card = read_folder(Path(folder), kind=KIND)
-        model = cls(**card["parameters"])
-        model.tasks_, model.length_ = tuple(card["tasks"]), card["length"]
-        model.out_length_ = card.get("out_length")
-        model.held_out_by_, model.n_ = card["held_out_by"], card["sequences"]
-        model.scores_, curve = card["scores"], card["curve"]
-        if isinstance(curve, Mapping):
-            curve = [{"training": t, "held_out": h} for t, h in zip(curve["training"], curve["held_out"], strict=True)]
-        model.curve_ = curve
-        model.scale_, model.shift_ = tensors.pop("scale"), tensors.pop("shift")
-        model.net_ = model._network()
-        try:
-            model.net_.load_state_dict({k.removeprefix("net."): torch.from_numpy(v) for k, v in tensors.items()})
-        except RuntimeError as error:
-            by = card.get("versions", {}).get("whycell", "another version")
-            msg = f"{folder} has weights of other shapes than this version's {model.network!r} network; it was written "
-            msg += f"by whycell {by}: train it again, or read it with that version."
-            raise ModelError(msg) from error
-        model.net_.eval()
-        return model
+        return cast("Self", load_model(cls, folder))
 
     def _parameters(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _RUNNING}
-
-    def _network(self) -> nn.Module:
-        numbers = settled(self._parameters())
-        sizes = {name: numbers[name] for name in ("channels", "width", "layers", "dropout")}
-        if self.kind == "profile":
-            sizes["out_length"] = self.out_length_
-        return networks_of(self.kind)[self.network](n_tasks=len(self.tasks_), **sizes)
 
     def _read(self, sequences: Sequences | np.ndarray) -> np.ndarray:
         x = sequences if isinstance(sequences, np.ndarray) else one_hot(list(sequences.of_width().letters))
@@ -316,5 +284,5 @@ class SequenceModel(BaseEstimator):
 
     def _needs_profile(self) -> None:
         if self.kind != "profile":
-            msg = f"this model learned {self.kind} and has no profile; train one with kind='profile' (--profile)."
+            msg = f"this model learned {self.kind} and has no profile; train one with kind='profile' (--kind profile)."
             raise UsageError(msg)

@@ -20,6 +20,7 @@ from torch import nn
 
 from whycell.compute import Talk, n_threads
 from whycell.encode.sequences import dinucleotide_shuffle
+from whycell.errors import DataError
 from whycell.models.nets.dna import reverse_complement
 from whycell.models.sequence_losses import Objective
 from whycell.models.sequence_state import Progress, load_state, save_state
@@ -180,6 +181,10 @@ def train_network(
             if resume is not None and time.monotonic() - saved >= EVERY:
                 save_state(resume.folder, run, mark=resume.mark)
                 saved = time.monotonic()
+    if not np.isfinite(run.best):
+        last = run.curve[-1]["held_out"]
+        msg = f"the held-out loss is {last} after every pass; wanted a number. Try a lower learning_rate."
+        raise DataError(msg)
     net.load_state_dict(run.best_weights)
     net.eval()
     return run.curve

@@ -61,7 +61,8 @@ def held_out_scores(model: _Asked, given: Learnable, *, training: np.ndarray) ->
 def platt(z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Scale and shift of each task's log odds, by maximum likelihood on what was held out; Platt 1999.
 
-    A task whose known labels are of one class there keeps 1 and 0.
+    As there, a class of n sequences is taken for (n + 1) / (n + 2) sure, so that two positives above all else do not
+    make certainty. A task whose known labels are of one class there keeps 1 and 0.
 
     Parameters
     ----------
@@ -76,7 +77,12 @@ def platt(z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     for task in range(z.shape[1]):
         known = ~np.isnan(y[:, task])
         if len(np.unique(y[known, task])) == 2:
-            fitted = LogisticRegression(C=1e4).fit(z[known, task : task + 1].astype(np.float64), y[known, task] > 0)
+            own, true = z[known, task : task + 1].astype(np.float64), y[known, task] > 0
+            sure = np.where(true, (true.sum() + 1) / (true.sum() + 2), 1 / ((~true).sum() + 2))
+            both = np.repeat([1, 0], len(own))
+            fitted = LogisticRegression(C=1e4).fit(
+                np.concatenate([own, own]), both, sample_weight=np.concatenate([sure, 1 - sure])
+            )
             scale[task], shift[task] = max(float(fitted.coef_[0, 0]), 1e-3), float(fitted.intercept_[0])
     return scale, shift
 
