@@ -68,8 +68,8 @@ class MotifFolder:
     def of(cls, path: Path, scores: Path | None) -> MotifFolder:
         """Read the folder ``path``; ``scores`` says where its scores are, if no longer where they were."""
         found, hits = read_motifs(path), read_hits(path)
-        about = json.loads((path / "about.json").read_text(encoding="utf-8"))
-        scores = scores or Path(about["provenance"]["scores"])
+        if scores is None:
+            scores = _made_of(path)
         if not scores.is_file():
             msg = f"{path} was made of {scores}, which is no longer there; say where it is with --scores."
             raise FormatError(msg)
@@ -77,6 +77,14 @@ class MotifFolder:
             start=hits["start_in_sequence"], stop=hits["start_in_sequence"] + hits["stop"] - hits["start"]
         )
         return cls(path, found, hits.assign(strand=hits["strand_in_sequence"]), scores)
+
+
+def _made_of(path: Path) -> Path:
+    try:
+        return Path(json.loads((path / "about.json").read_text(encoding="utf-8"))["provenance"]["scores"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        msg = f"{path / 'about.json'} does not say what the motifs were found in ({error!r}); give it with --scores."
+        raise FormatError(msg) from error
 
 
 def taken_motifs(folder: MotifFolder, task: str, *, chosen: Sequence[str], most: int) -> list[TakenMotif]:
