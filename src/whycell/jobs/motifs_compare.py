@@ -171,6 +171,7 @@ class _Both:
     pairs: Pairs
     taken: tuple[np.ndarray, np.ndarray]
     scales: tuple[float, float]
+    total: float
 
     @classmethod
     def opened(
@@ -196,9 +197,10 @@ class _Both:
             _painted(found[0], a.contributions.shape, (pairs.first[at], start, stop)),
             _painted(found[1], b.contributions.shape, (pairs.second[at], start - shift, stop - shift)),
         )
-        scales = (typical_total(a.contributions[pairs.first]), typical_total(b.contributions[pairs.second]))
+        totals = (typical_total(a.contributions[pairs.first]), typical_total(b.contributions[pairs.second]))
+        scales, total = (totals, 1.0) if scaled else ((1.0, 1.0), sum(totals) / 2)
         sides = (a, b)
-        return cls(tasks, sides, (turned_a, turned_b), (found[0], found[1]), pairs, taken, scales if scaled else (1, 1))
+        return cls(tasks, sides, (turned_a, turned_b), (found[0], found[1]), pairs, taken, scales, total)
 
     def notes(self, folders: tuple[Path, Path]) -> list[str]:
         """How many sequences have no like on the other side."""
@@ -226,7 +228,7 @@ class _Both:
             p.append(used_where(sums[-1], side.contributions[used], taken=taken[used], width=stop - start))
         scaled = [part / scale for part, scale in zip(sums, self.scales, strict=True)]
         use = judged_use(scaled[0], scaled[1], p=(p[0], p[1]), fdr=fdr)
-        found = compare_uses(scaled[0], scaled[1], pair, least=least)
+        found = compare_uses(scaled[0], scaled[1], pair, least=least, total=self.total)
         shown = a if a is not None else b
         row: dict[str, object] = {
             "task": self.tasks[0],

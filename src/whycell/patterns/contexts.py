@@ -6,8 +6,12 @@ contributions of a sequence typically add up to (root mean square over the seque
 models have no common size.
 
 *Test.* Instances of one sequence are no independent witnesses: each sequence gives one mean a side, and Wilcoxon's
-signed-rank test asks whether one side's is larger *by more than* a share ``least`` of their mean size. Two trainings of
-one network on the same data differ in a few percent everywhere, which many instances make "significant".
+signed-rank test asks whether one side's is larger by more than
+
+    least * (mean size of the two + a tenth of a typical total)
+
+since two trainings of one network on the same data differ by some percent everywhere, which many instances make
+"significant", and by more in what hardly counts on either side.
 
 *Used or not.* What an instance adds is compared with what windows of its width add elsewhere in the same sequences.
 """
@@ -42,6 +46,7 @@ FEWEST = 10
 _MOST_NULL = 50_000
 _SURELY_NOT = 0.1  # p of an instance that counts as not used
 _FAINT = 0.1  # of what it adds to the other side
+_TENTH = 0.1
 _NOTHING = 1e-4  # of the larger mean: a difference below this is rounding
 
 
@@ -186,7 +191,9 @@ def used_where(sums: np.ndarray, contributions: np.ndarray, *, taken: np.ndarray
     return p
 
 
-def compare_uses(a: np.ndarray, b: np.ndarray, sequence: np.ndarray, *, least: float = 0.2) -> Compared:
+def compare_uses(
+    a: np.ndarray, b: np.ndarray, sequence: np.ndarray, *, least: float = 0.2, total: float = 1.0
+) -> Compared:
     """Test whether a motif counts more on one side, over sequences.
 
     Parameters
@@ -196,22 +203,25 @@ def compare_uses(a: np.ndarray, b: np.ndarray, sequence: np.ndarray, *, least: f
     sequence
         (k,) which sequence each is in.
     least
-        Share of their mean size by which one must exceed the other; 0 asks for any difference.
+        Share of their mean size, and of a tenth of ``total``, by which one must exceed the other; 0 asks for any
+        difference.
+    total
+        What a sequence's contributions typically add up to, in the units of ``a`` and ``b``.
     """
     _, codes = np.unique(sequence, return_inverse=True)
     n = int(codes.max()) + 1 if len(codes) else 0
     count = np.maximum(np.bincount(codes, minlength=n), 1)
     a, b = (np.bincount(codes, weights=side, minlength=n) / count for side in (a, b))
     apart = t_interval(b - a)
-    p = _p_of(a, b, least) if n >= FEWEST else float("nan")
+    p = _p_of(a, b, least, total) if n >= FEWEST else float("nan")
     means = (float(a.mean()), float(b.mean())) if n else (float("nan"), float("nan"))
     return Compared(n, *means, apart.value, apart.low, apart.high, p)
 
 
-def _p_of(a: np.ndarray, b: np.ndarray, least: float) -> float:
+def _p_of(a: np.ndarray, b: np.ndarray, least: float, total: float) -> float:
     gap = b - a
     gap[np.abs(gap) < _NOTHING * max(abs(a.mean()), abs(b.mean()))] = 0
-    beyond = gap * np.sign(gap.mean()) - least * (np.abs(a) + np.abs(b)) / 2
+    beyond = gap * np.sign(gap.mean()) - least * ((np.abs(a) + np.abs(b)) / 2 + _TENTH * total)
     if not beyond.any():
         return 1.0
     return min(1.0, 2 * float(wilcoxon(beyond, alternative="greater").pvalue))
