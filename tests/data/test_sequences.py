@@ -5,7 +5,7 @@ import gzip
 import numpy as np
 import pytest
 
-from whycell.data.bigwig import region_profile, region_signal
+from whycell.data.bigwig import region_profile, region_total
 from whycell.data.near_copies import near_copies
 from whycell.data.regions import gc_matched_regions, read_regions
 from whycell.data.sequences import read_sequences
@@ -75,7 +75,7 @@ def test_drawn_regions_have_the_gc_of_those_given_and_overlap_none(tmp_path, gen
         assert not ((given.places.start[here] < start + 50) & (given.places.stop[here] > start)).any()
 
 
-def test_signal_is_the_mean_over_each_region(tmp_path, genome):
+def test_signal_is_the_sum_over_each_region(tmp_path, genome):
     bigwig = pytest.importorskip("pyBigWig")
     path, _ = genome
     with bigwig.open(str(tmp_path / "s.bw"), "w") as file:
@@ -83,7 +83,7 @@ def test_signal_is_the_mean_over_each_region(tmp_path, genome):
         file.addEntries(["chr1"], [100], ends=[150], values=[4.0])
     (tmp_path / "r.bed").write_text("chr1\t100\t200\nchr2\t0\t100\n")
     places = read_regions(tmp_path / "r.bed", path).places
-    np.testing.assert_allclose(region_signal(places, tmp_path / "s.bw"), [4.0, 0.0])  # bases without a value are none
+    np.testing.assert_allclose(region_total(places, tmp_path / "s.bw"), [200.0, 0.0])  # bases without a value are none
 
 
 def test_signal_at_every_base_runs_as_the_letters_do(tmp_path, genome):

@@ -1,4 +1,4 @@
-"""Signal of regions out of a bigWig, its mean or its value at every base; and such values written as one."""
+"""Signal of regions out of a bigWig, its sum or its value at every base; and such values written as one."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from whycell.data.regions import naming_of
 from whycell.data.sequences import Places
 from whycell.errors import FormatError, MissingExtraError
 
-__all__ = ["region_profile", "region_signal", "write_bigwig"]
+__all__ = ["region_profile", "region_total", "write_bigwig"]
 
 _SHOWN = 3
 
 
-def region_signal(places: Places, bigwig: Path | str) -> np.ndarray:
-    """(n,) mean of a bigWig over each region, 0 where it holds nothing.
+def region_total(places: Places, bigwig: Path | str) -> np.ndarray:
+    """(n,) sum of a bigWig over the bases of each region; a base without a value counts 0.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def region_signal(places: Places, bigwig: Path | str) -> np.ndarray:
     """
     file = _open_bigwig(places, bigwig)
     rows = zip(places.chromosome, places.start, places.stop, strict=True)
-    found = [file.stats(str(c), int(a), int(b), exact=True)[0] for c, a, b in rows]
+    found = [file.stats(str(c), int(a), int(b), type="sum", exact=True)[0] for c, a, b in rows]
     return np.array([0.0 if x is None else x for x in found], dtype=np.float32)
 
 
@@ -57,7 +57,7 @@ def region_profile(places: Places, bigwig: Path | str, *, width: int) -> np.ndar
     Raises
     ------
     MissingExtraError, FormatError
-        As of ``region_signal``; and of regions that are shorter.
+        As of ``region_total``; and of regions that are shorter.
     """
     length = places.stop - places.start
     if len(length) and length.min() < width:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from whycell.data.bigwig import region_profile, region_signal
+from whycell.data.bigwig import region_profile, region_total
 from whycell.data.regions import gc_matched_regions
-from whycell.data.sequences import Places, Sequences, join_sequences, read_sequences, text_lines
+from whycell.data.sequences import Sequences, join_sequences, read_sequences, text_lines
 from whycell.errors import UsageError
 
 __all__ = ["MADE", "Gathered", "gather_sequences"]
@@ -193,7 +193,7 @@ def _with_signal(
         raise UsageError(msg)
     sequences = replace(sequences, tasks=named)
     if profile_width == 0:
-        counts = np.stack([_summed(sequences.places, p) for p in signal], axis=1)
+        counts = np.stack([region_total(sequences.places, p) for p in signal], axis=1)
         return Gathered(replace(sequences, labels=_turned_up(counts)), None, "given")
     length = int(sequences.lengths[0])
     wide = profile_width or length
@@ -205,10 +205,6 @@ def _with_signal(
         raise UsageError(msg)
     reads = np.stack([region_profile(sequences.places, p, width=wide) for p in signal], axis=1)
     return Gathered(sequences, _turned_up(reads), "given")
-
-
-def _summed(places: Places, bigwig: Path) -> np.ndarray:
-    return region_signal(places, bigwig) * (places.stop - places.start)
 
 
 def _turned_up(reads: np.ndarray) -> np.ndarray:

@@ -163,8 +163,8 @@ def train_network(
     optimiser = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=schedule.weight_decay)
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=epochs * steps + 1, pct_start=_RISING)
     run = Progress(net, optimiser, cycle, copy.deepcopy(net), best_weights=copy.deepcopy(net.state_dict()))
-    if resume is not None:
-        load_state(resume.folder, run, mark=resume.mark)
+    if resume is not None and load_state(resume.folder, run, mark=resume.mark):
+        (talk or Talk()).note(f"going on after pass {run.epoch} of a training that was broken off")
     patience = schedule.patience if schedule.patience is not None else -(-epochs // 2)
     saved = time.monotonic()
     with torch_threads(threads), _own_draws(device), (talk or Talk()).progress("training", epochs) as bar:
