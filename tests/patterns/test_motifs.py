@@ -12,6 +12,7 @@ from whycell.patterns.hits import find_hits
 from whycell.patterns.known import KnownMotif, match_known, read_meme
 from whycell.patterns.motifs import _padded, distinct, find_motifs, motif_from_sites
 from whycell.patterns.scan import codes_of, scan
+from whycell.patterns.told import told_motifs
 from whycell.results import Motif
 
 WIDTH, LENGTH = 10, 80
@@ -204,6 +205,25 @@ def test_a_weak_pattern_matches_no_flat_columns(found):
     matches = match_known([weak, found[0]], collection)
     assert not (matches.query("motif == 'positive_9'")["q"] < 0.01).any()
     assert matches.query("motif == @found[0].name")["name"].iloc[0] == "planted"
+
+
+def test_what_is_no_motif_is_left_out_with_the_reason(planted, found):
+    x, hypothetical, _ = planted
+    real = found[0]
+    flat = replace(real, name="positive_2", letters=np.full((4, WIDTH), 0.25))
+    again = replace(real.turned(), name="positive_3")
+    other = np.roll(SHARES, 1, axis=0)
+    elsewhere = replace(real, name="positive_4", letters=other)
+    against = replace(real, name="negative_1")
+    told = told_motifs([real, flat, again, elsewhere, against], x, hypothetical)
+    reasons = dict(zip(told.left_out["motif"], told.left_out["reason"], strict=True))
+    assert [m.name for m in told.motifs] == ["positive_1"]
+    assert set(told.hits["motif"]) == {"positive_1"}
+    assert reasons["positive_2"] == "0.0 bits say too little"
+    assert reasons["positive_3"] == "positive_1 again, or a part of it"
+    assert "beyond what shuffled sequences hold" in reasons["positive_4"]
+    assert len(reasons) == 4
+    assert match_known(told.motifs, []).empty
 
 
 def test_a_place_is_told_of_the_motif_that_fits_it_better(planted, found):

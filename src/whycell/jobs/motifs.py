@@ -15,16 +15,14 @@ from whycell.data.whole import check_free, folder_written_whole
 from whycell.errors import FormatError, UsageError
 from whycell.jobs.motif_kinds import add_kinds, write_kinds
 from whycell.jobs.record import fingerprint_file, write_run
-from whycell.patterns.hits import hits_and_letters
 from whycell.patterns.known import match_known, read_meme
-from whycell.patterns.motifs import distinct, find_motifs, motif_bits
+from whycell.patterns.motifs import find_motifs
+from whycell.patterns.told import FEWEST_SITES, told_motifs
 from whycell.reports.motifs import motifs_page
 from whycell.results import Kinds, Motif, MotifFindings
 
 __all__ = ["motifs_of_scores", "read_hits", "read_motifs", "read_scores"]
 
-_FEWEST_SITES = 20
-_LEAST_BITS = 4.0
 _PLACES = ("chromosome", "start", "stop", "strand")
 
 
@@ -87,13 +85,14 @@ def motifs_of_scores(
         with talk.progress("finding motifs and their places", 2 * len(asked)) as bar:
             for task in asked:
                 hypothetical = file[task]["hypothetical"][:].astype(np.float32)
-                patterns = find_motifs(x, hypothetical, most_sites=most_sites, fewest_sites=_FEWEST_SITES)
+                patterns = find_motifs(x, hypothetical, most_sites=most_sites, fewest_sites=FEWEST_SITES)
                 bar.advance()
-                kept, parts = _judged(patterns, x, hypothetical, fdr=fdr, seed=seed)
+                kept, hits, left_out = told_motifs(patterns, x, hypothetical, fdr=fdr, seed=seed)
                 found[task] = kept
-                parts["matches"] = match_known(kept, collection)
+                parts = {"hits": hits, "matches": match_known(kept, collection), "left_out": left_out}
+                parts["summary"] = _counted(kept, hits)
                 if not kept:
-                    talk.warn(_none_told(task, len(parts["left_out"])))
+                    talk.warn(_none_told(task, len(left_out)))
                 for name, part in parts.items():
                     tables[name].append(part.assign(task=task))
                 bar.advance()
@@ -171,50 +170,10 @@ _COLUMNS = {
 }
 
 
-def _judged(
-    patterns: Sequence[Motif], x: np.ndarray, hypothetical: np.ndarray, *, fdr: float, seed: int
-) -> tuple[list[Motif], dict[str, pd.DataFrame]]:
-    """Motifs that are told, and the tables of hits, of those left out with the reason, and of counts."""
-    left: list[tuple[str, str, int, str]] = []
-
-    def without(motifs: Sequence[Motif], reasons: dict[str, str]) -> list[Motif]:
-        left.extend((m.name, m.consensus, len(m.sites), reasons[m.name]) for m in motifs if m.name in reasons)
-        return [m for m in motifs if m.name not in reasons]
-
-    clear = without(patterns, {m.name: f"{motif_bits(m):.1f} bits say too little" for m in patterns if _unclear(m)})
-    apart = without(clear, _again(clear))
-    hits, read = hits_and_letters(apart, x, hypothetical, fdr=fdr, seed=seed)
-    found = {str(name): table for name, table in hits.groupby("motif")}
-    kept = without(read, {m.name: why for m in read if (why := _unseen(m, found.get(m.name)))})
-    kept = without(kept, _again(kept))
-    hits = hits[hits["motif"].isin([m.name for m in kept])]
-    columns = ["motif", "consensus", "sites", "reason"]
-    return kept, {"hits": hits, "left_out": pd.DataFrame(left, columns=columns), "summary": _counted(kept, hits)}
-
-
 def _none_told(task: str, n_left: int) -> str:
     if n_left:
         return f"{task}: no motif is told; left_out.tsv says why {n_left} patterns are not."
-    return f"{task}: no pattern of {_FEWEST_SITES} sites was found; were enough sequences scored that hold one?"
-
-
-def _unclear(motif: Motif) -> bool:
-    return motif_bits(motif) < _LEAST_BITS
-
-
-def _again(motifs: Sequence[Motif]) -> dict[str, str]:
-    _, same = distinct(motifs)
-    return {name: f"{other} again, or a part of it" for name, other in same.items()}
-
-
-def _unseen(motif: Motif, hits: pd.DataFrame | None) -> str | None:
-    """Why the places of a motif do not bear it out, or none."""
-    if hits is None or len(hits) < _FEWEST_SITES:
-        return f"{0 if hits is None else len(hits)} places beyond what shuffled sequences hold"
-    mean = float(hits["contribution"].mean())
-    if (mean > 0) != motif.name.startswith("positive"):
-        return f"its places contribute {mean:+.2g}, against its sign"
-    return None
+    return f"{task}: no pattern of {FEWEST_SITES} sites was found; were enough sequences scored that hold one?"
 
 
 def _counted(motifs: Sequence[Motif], hits: pd.DataFrame) -> pd.DataFrame:

@@ -28,14 +28,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import isotonic_regression
 
 from whycell.encode.sequences import dinucleotide_shuffle
 from whycell.errors import DataError
+from whycell.patterns.odds import Both, expected_ranks, false_share, q_values
 from whycell.patterns.scan import END, Places, codes_of, scan
 from whycell.results.motifs import Motif
 
@@ -51,8 +50,6 @@ _LIKELY = 0.3  # sites are cut out up to this share of false ones
 _READ = 0.5  # letters are read off places that are sites with at least this probability
 _BINS = 8
 _NEIGHBOURS = 5  # letters about a place that the network may have read with it
-_CAUTION = 5.0  # false places of average odds that are added to every bin
-_PRIOR_ROUNDS = 4
 
 
 def find_hits(
@@ -161,74 +158,23 @@ def _judged(motif: Motif, ground: _Ground, null: np.ndarray) -> _Judged:
     false = scan(null, motif.letters, background=ground.background, least=_LEAST)
     false = replace(false, sequence=false.sequence % len(ground.codes))
     shuffles = len(null) // max(len(ground.codes), 1)
-    ranks, null_ranks = _ranked(motif, ground, real, false, shuffles=shuffles)
-    return _Judged(real, _q_values(ranks, null_ranks, shuffles), 1 - _false_share(ranks, null_ranks, shuffles))
+    ranks = _ranked(motif, ground, real, false, shuffles=shuffles)
+    return _Judged(real, q_values(ranks, shuffles=shuffles), 1 - false_share(ranks, shuffles=shuffles))
 
 
-def _ranked(
-    motif: Motif, ground: _Ground, real: Places, false: Places, *, shuffles: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Log odds of the letters plus log prior odds of the bin, in bits, of places and of null places."""
+def _ranked(motif: Motif, ground: _Ground, real: Places, false: Places, *, shuffles: int) -> Both:
+    """Log odds of the letters plus log prior odds of the bin, in bits."""
+    scores = Both(real.score, false.score)
     total = ground.summed[:, -1]
-    edges = np.unique(np.quantile(total, np.arange(1, _BINS) / _BINS))
     if total.min() == total.max():
-        return real.score, false.score
+        return scores
+    edges = np.unique(np.quantile(total, np.arange(1, _BINS) / _BINS))
     start, stop = real.start - _NEIGHBOURS, real.start + motif.width + _NEIGHBOURS
-    rest = total[real.sequence] - ground.between(real.sequence, start, stop)
-    bins = np.searchsorted(edges, rest, side="right"), np.searchsorted(edges, total[false.sequence], side="right")
-    sign = float(np.sign(motif.contribution.sum()))
-    halves = ground.half[real.sequence], ground.half[false.sequence]
-    ranks, null_ranks = real.score, false.score
-    bin_of = _Sides(*bins)
-    for _ in range(_PRIOR_ROUNDS):
-        site = 1 - _false_share(ranks, null_ranks, shuffles)
-        prior = np.empty((2, len(edges) + 1))
-        for side in (0, 1):
-            others = _Sides(*(half != side for half in halves))
-            prior[side] = _log_prior(site, bin_of, others, n_bins=len(edges) + 1, shuffles=shuffles, sign=sign)
-        ranks, null_ranks = real.score + prior[halves[0], bins[0]], false.score + prior[halves[1], bins[1]]
-    return ranks, null_ranks
-
-
-class _Sides(NamedTuple):
-    """Something of every place, and of every null place."""
-
-    real: np.ndarray
-    null: np.ndarray
-
-
-def _log_prior(site: np.ndarray, bins: _Sides, rows: _Sides, *, n_bins: int, shuffles: int, sign: float) -> np.ndarray:
-    """Bits by which sites are commoner in each bin, a false place, than on average.
-
-    Monotone: a site takes from the rest of a sequence that is sure already, which is no sign against other places.
-    """
-    sites = np.bincount(bins.real[rows.real], weights=site[rows.real], minlength=n_bins)
-    false = np.bincount(bins.null[rows.null], minlength=n_bins) / shuffles
-    average = max(sites.sum(), 1e-9) / max(false.sum(), 1e-9)
-    odds = (sites / average + _CAUTION) / (false + _CAUTION)
-    monotone = isotonic_regression(odds, weights=false + _CAUTION, increasing=sign > 0)
-    bits: np.ndarray = np.log2(monotone.x)
-    return bits
-
-
-def _false_share(real: np.ndarray, null: np.ndarray, shuffles: int) -> np.ndarray:
-    """Share of false ones among places of the same rank, falling with it."""
-    ranks = np.concatenate([real, null])
-    is_null = np.arange(len(ranks)) >= len(real)
-    order = np.argsort(-ranks, kind="stable")
-    share = np.empty(len(ranks))
-    share[order] = isotonic_regression(is_null[order].astype(np.float64)).x
-    odds = share[: len(real)] / np.maximum(1 - share[: len(real)], 1e-9)
-    return np.minimum(odds / shuffles, 1)
-
-
-def _q_values(real: np.ndarray, null: np.ndarray, shuffles: int) -> np.ndarray:
-    """Share of false hits at each rank or above: places of a shuffle over places of the sequences, monotone."""
-    order = np.argsort(-real, kind="stable")
-    false = (len(null) - np.searchsorted(np.sort(null), real[order], side="left")) / shuffles + 1
-    q = np.empty(len(real))
-    q[order] = np.minimum(np.minimum.accumulate((false / np.arange(1, len(real) + 1))[::-1])[::-1], 1)
-    return q
+    answers = Both(total[real.sequence] - ground.between(real.sequence, start, stop), total[false.sequence])
+    bins = Both(*(np.searchsorted(edges, answer, side="right") for answer in answers))
+    halves = Both(ground.half[real.sequence], ground.half[false.sequence])
+    # A site takes from the rest of a sequence that is sure already, which is no sign against other places there.
+    return expected_ranks(scores, bins, halves, shuffles=shuffles, rising=bool(motif.contribution.sum() > 0))
 
 
 def _shuffled_rest(codes: np.ndarray, cut: np.ndarray, seed: int, k: int) -> np.ndarray:
