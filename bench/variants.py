@@ -3,8 +3,8 @@
 A network learns from 6,400 sequences of the TAL1/GATA simulation which motif they hold. In the other 1,600 a letter of
 a planted instance, one of the motif's three most telling, becomes the least likely one there; as many substitutions
 fall where nothing was planted. Asked: has the effect the right sign, does it part the two (AUROC, sequences
-resampled), is the motif named among JASPAR's 1,400, and how many get a small q. Beside the effect stand differences of
-weight-matrix scores alone: of the true matrix, by which the truth was planted, and of JASPAR's GATA1 and TAL1. What was
+resampled), is the motif named among JASPAR's 1,400, and how many get a small p and q (of random changes
+in the same sequences many hit a motif too). Beside the effect stand differences of weight-matrix scores alone: of the true matrix, by which the truth was planted, and of JASPAR's GATA1 and TAL1. What was
 chosen (four windows, the threshold of a motif) was chosen on the 6,400.
 
 Then speed, on one thread and in processor time: ours beside tangermeme's substitution_effect on the same network and
@@ -197,7 +197,8 @@ def naming(table: pd.DataFrame, model: Path, folder: Path, matrices: dict[str, n
         of_job = [told.loc[(part.index[at], task)] for at in among]
         ours = np.mean([row["motif"] in family[task] for row in of_job])
         agree = [row["agrees"] == "yes" for row in of_job if row["motif"] in family[task]]
-        q = pd.to_numeric(told.xs(task, level="task")["q"])
+        of_task = told.xs(task, level="task")
+        p, q = (pd.to_numeric(of_task[name]) for name in ("p", "q"))
         own = (part["task"] == task).to_numpy() & part["breaks"].to_numpy()
         neither = ~part["breaks"].to_numpy()
         found[task] = {
@@ -206,8 +207,10 @@ def naming(table: pd.DataFrame, model: Path, folder: Path, matrices: dict[str, n
             "ours": round(float(ours), 4),
             "rarest": round(float(np.mean([ready.names[changed[at][0].motif] in family[task] for at in among])), 4),
             "network agrees": round(float(np.mean(agree)), 4),
-            "q below 0.05, breaking": round(float((q.loc[part.index[own]] < 0.05).mean()), 4),
-            "q below 0.05, neutral": round(float((q.loc[part.index[neither]] < 0.05).mean()), 4),
+        } | {
+            f"{what} below 0.05, {told_of}": round(float((values.loc[part.index[rows]] < 0.05).mean()), 4)
+            for what, values in (("p", p), ("q", q))
+            for told_of, rows in (("breaking", own), ("neutral", neither))
         }
     return found
 
