@@ -17,6 +17,7 @@ from whycell.models.sequence_data import Learnable
 
 __all__ = ["class_scores", "count_scores", "held_out_scores", "platt", "profile_scores"]
 
+_FEW_TASKS = 20
 Statistic = Callable[[np.ndarray], float]
 
 
@@ -46,15 +47,18 @@ def held_out_scores(model: _Asked, given: Learnable, *, training: np.ndarray) ->
     x, y = rows.with_shuffles(seed + 1)
     group = np.concatenate([given.copies[at], given.copies[at][rows.shuffled]])
     answers = model.predict_proba(x)
+    draws = 200 if len(given.tasks) <= _FEW_TASKS else 50  # hundreds of tasks would take longer than the training
     found: dict[str, dict[str, Any]] = {}
     if model.kind == "profile":
         profiles, mean = model.predict_profile(x), np.nansum(given.rows.y[training], axis=0)
         for t, task in enumerate(given.tasks):
-            found[task] = profile_scores(answers[:, t], profiles[:, t], y[:, t], group, mean_profile=mean[t], seed=seed)
+            found[task] = profile_scores(
+                answers[:, t], profiles[:, t], y[:, t], group, mean_profile=mean[t], seed=seed, draws=draws
+            )
         return found
     scores = class_scores if model.kind == "class" else count_scores
     for t, task in enumerate(given.tasks):
-        found[task] = scores(answers[:, t], y[:, t], group, seed=seed)
+        found[task] = scores(answers[:, t], y[:, t], group, seed=seed, draws=draws)
     return found
 
 
@@ -87,7 +91,7 @@ def platt(z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return scale, shift
 
 
-def class_scores(p: np.ndarray, y: np.ndarray, group: np.ndarray, *, seed: int) -> dict[str, Any]:
+def class_scores(p: np.ndarray, y: np.ndarray, group: np.ndarray, *, seed: int, draws: int = 200) -> dict[str, Any]:
     """Of one task: AUROC and AUPRC with intervals over near copies, what a random order has, and calibration.
 
     Parameters
@@ -98,7 +102,7 @@ def class_scores(p: np.ndarray, y: np.ndarray, group: np.ndarray, *, seed: int) 
         (n,) 0, 1 or NaN.
     group
         (n,) near copies, which an interval draws together.
-    seed
+    seed, draws
         Of the intervals.
 
     Returns
@@ -111,8 +115,8 @@ def class_scores(p: np.ndarray, y: np.ndarray, group: np.ndarray, *, seed: int) 
     found: dict[str, Any] = {"n": len(true), "positives": int(true.sum())}
     if true.all() or not true.any():
         return found
-    found |= _with_interval("auroc", group, lambda at: auroc(score[at], true[at]), seed)
-    found |= _with_interval("auprc", group, lambda at: aupr(score[at], true[at]), seed)
+    found |= _with_interval("auroc", group, lambda at: auroc(score[at], true[at]), seed, draws)
+    found |= _with_interval("auprc", group, lambda at: aupr(score[at], true[at]), seed, draws)
     share = float(true.mean())
     return found | {
         "auprc_random": share,
@@ -122,7 +126,9 @@ def class_scores(p: np.ndarray, y: np.ndarray, group: np.ndarray, *, seed: int) 
     }
 
 
-def count_scores(log_count: np.ndarray, counts: np.ndarray, group: np.ndarray, *, seed: int) -> dict[str, Any]:
+def count_scores(
+    log_count: np.ndarray, counts: np.ndarray, group: np.ndarray, *, seed: int, draws: int = 200
+) -> dict[str, Any]:
     """Of one task: Spearman's correlation of predicted and counted reads, with an interval over groups.
 
     Parameters
@@ -131,7 +137,7 @@ def count_scores(log_count: np.ndarray, counts: np.ndarray, group: np.ndarray, *
         (n,) predicted, on any scale that rises.
     counts
         (n,) reads, NaN where unknown.
-    group, seed
+    group, seed, draws
         As of ``class_scores``.
     """
     known = ~np.isnan(counts)
@@ -139,7 +145,7 @@ def count_scores(log_count: np.ndarray, counts: np.ndarray, group: np.ndarray, *
     found: dict[str, Any] = {"n": len(true)}
     if len(np.unique(true)) < 2:
         return found
-    return found | _with_interval("spearman", group, lambda at: _spearman(score[at], true[at]), seed)
+    return found | _with_interval("spearman", group, lambda at: _spearman(score[at], true[at]), seed, draws)
 
 
 def profile_scores(
@@ -150,6 +156,7 @@ def profile_scores(
     *,
     mean_profile: np.ndarray,
     seed: int,
+    draws: int = 200,
 ) -> dict[str, Any]:
     """Of one task: the counts, and how far profiles are from those counted.
 
@@ -161,7 +168,7 @@ def profile_scores(
         (n, out_length) predicted.
     counted
         (n, out_length) reads, NaN where unknown.
-    group, seed
+    group, seed, draws
         As of ``class_scores``.
     mean_profile
         (out_length,) of the training sequences: what a model would say that reads no letter.
@@ -175,13 +182,13 @@ def profile_scores(
     """
     known = ~np.isnan(counted).any(axis=1)
     log_count, profile, counted, group = log_count[known], profile[known], counted[known], group[known]
-    found = count_scores(log_count, counted.sum(axis=1), group, seed=seed)
+    found = count_scores(log_count, counted.sum(axis=1), group, seed=seed, draws=draws)
     some = counted.sum(axis=1) > 0
     profile, counted = profile[some], counted[some]
     if not some.any():
         return found
     own = js_divergence(profile, counted)
-    found |= _with_interval("jsd", group[some], lambda at: float(own[at].mean()), seed)
+    found |= _with_interval("jsd", group[some], lambda at: float(own[at].mean()), seed, draws)
     found["jsd_mean_profile"] = float(js_divergence(mean_profile[None], counted).mean())
     dealt = halves(counted, seed=seed)
     if dealt is not None:
@@ -194,8 +201,8 @@ def profile_scores(
     return found
 
 
-def _with_interval(name: str, group: np.ndarray, statistic: Statistic, seed: int) -> dict[str, float]:
-    found = bootstrap_cells(group, statistic, seed=seed)
+def _with_interval(name: str, group: np.ndarray, statistic: Statistic, seed: int, draws: int) -> dict[str, float]:
+    found = bootstrap_cells(group, statistic, seed=seed, draws=draws)
     return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
