@@ -3,9 +3,10 @@
 A network learns from 6,400 sequences of the TAL1/GATA simulation which motif they hold. In the other 1,600 a letter of
 a planted instance, one of the motif's three most telling, becomes the least likely one there; as many substitutions
 fall where nothing was planted. Asked: has the effect the right sign, does it part the two (AUROC, sequences
-resampled), is the motif named among JASPAR's 1,400, and how many get a small p and q (of random changes
-in the same sequences many hit a motif too). Beside the effect stand differences of weight-matrix scores alone: of the true matrix, by which the truth was planted, and of JASPAR's GATA1 and TAL1. What was
-chosen (four windows, the threshold of a motif) was chosen on the 6,400.
+resampled), is the motif named among JASPAR's 1,400, and how many get a small p and q (of random changes in the same
+sequences many hit a motif too). Beside the effect stand differences of weight-matrix scores alone: of the true matrix,
+by which the truth was planted, and of JASPAR's GATA1 and TAL1. What was chosen (four windows, the threshold of a motif)
+was chosen on the 6,400.
 
 Then speed, on one thread and in processor time: ours beside tangermeme's substitution_effect on the same network and
 the same windows, the network alone, and what everything else costs, with the memory that more variants take.
