@@ -26,7 +26,7 @@ def test_a_peak_is_found_wherever_it_stands(at, height):
 
 
 def test_two_events_are_two_and_wide():
-    profile = np.stack([bump(20) + 0.8 * bump(90), bump(20) + 0.2 * bump(90), bump(20)])
+    profile = np.stack([bump(20) + 0.8 * bump(90), bump(20) + 0.1 * bump(90), bump(20)])
     found = strongest_events(profile, most=3)
     np.testing.assert_allclose(found.position[0, :2], [20, 90], atol=0.5)
     assert np.isnan(found.position[0, 2])

@@ -10,7 +10,7 @@ from whycell.cli import options
 from whycell.cli.manners import print_json, print_table, working
 from whycell.cli.sequences import Genome, Model, Task
 
-__all__ = ["BaseMethodName", "References", "explain", "layers"]
+__all__ = ["BaseMethodName", "HeadName", "References", "explain", "layers"]
 
 References = Annotated[
     int, typer.Option("--references", metavar="N", min=1, help="Dinucleotide shuffles each is compared with.")
@@ -29,6 +29,13 @@ class BaseMethodName(StrEnum):
     expected = "expected-gradients"
 
 
+class HeadName(StrEnum):
+    """What of a model's answer is explained."""
+
+    counts = "counts"
+    profile = "profile"
+
+
 def explain(
     query: Annotated[Path, typer.Argument(metavar="FILE", help="FASTA, BED or a table of sequences.")],
     model: Model,
@@ -40,6 +47,9 @@ def explain(
         typer.Option("--method", help="Rule of DeepLIFT (genomics, rescale, reveal-cancel), or another way."),
     ] = BaseMethodName.genomics,
     shuffles: References = 20,
+    head: Annotated[
+        HeadName, typer.Option("--head", help="Of a model of profiles: how many reads, or where they fall.")
+    ] = HeadName.counts,
     layer: Annotated[
         list[str] | None,
         typer.Option(
@@ -87,6 +97,7 @@ def explain(
             tasks=tuple(task or ()),
             method=method.value,
             references=shuffles,
+            head=head.value,
             layers=tuple(layer or ()),
             filters=filters,
             neurons=tuple(neuron or ()),

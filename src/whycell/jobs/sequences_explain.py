@@ -9,6 +9,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from torch import nn
 
 from whycell.compute import Talk
 from whycell.data.sequences import Sequences
@@ -38,6 +39,7 @@ def explain_sequences(
     tasks: Sequence[str] = (),
     method: str = "genomics",
     references: int = 20,
+    head: str = "counts",
     layers: Sequence[str] = (),
     filters: Path | None = None,
     neurons: Sequence[str] = (),
@@ -71,6 +73,9 @@ def explain_sequences(
         ``"gradient-times-input"``, ``"integrated-gradients"``, ``"expected-gradients"``.
     references
         Dinucleotide shuffles of each sequence.
+    head
+        ``"counts"``: each task's output; ``"profile"``, of a model that learned one: where reads fall, as one number
+        (``SequenceModel.module_for``).
     layers
         Layers whose units are scored too, by DeepLIFT. An unknown name is answered with those there are.
     filters
@@ -100,9 +105,14 @@ def explain_sequences(
     check_free(output, filters, force=force)
     talk = talk or Talk()
     trained = opened_model(model, threads=threads, device=device)
-    explained = _explained(trained, tasks, neurons, layers, method=method, compare=compare, filters=filters)
+    explained = _explained(trained, tasks, neurons, layers, method=method, compare=compare, filters=filters, head=head)
+    if head != "counts" and (layers or neurons):
+        msg = f"got --head {head} with --layer or --neuron, which are of the counts: leave one away."
+        raise UsageError(msg)
+    modules = {name: _module(trained, name, head) for name in explained}
     sequences = fitted_sequences(query, trained, genome=genome, talk=talk)
-    about = {"tasks": list(explained), "method": method, "references": references, "seed": seed}
+    about: dict[str, Any] = {"tasks": list(explained), "method": method, "head": head}
+    about |= {"references": references, "seed": seed}
     settings: dict[str, Any] = {"references": references, "seed": seed}
     told: dict[str, Any] = {"sequences": len(sequences), "tasks": list(explained), "cpu_seconds": 0.0}
     worst, texts = [np.nan], list[str]()
@@ -110,13 +120,12 @@ def explain_sequences(
         _describe(file, sequences, trained.length_, {**about, "model": str(model)})
         with talk.progress("scoring bases", len(sequences) * len(explained)) as bar:
             for name, what in explained.items():
+                module = modules[name]
                 group = _room(file.create_group(name), (len(sequences), 4, trained.length_))
-                writers = [
-                    LayerWriter(group, layer, trained.module, len(sequences), trained.length_) for layer in layers
-                ]
+                writers = [LayerWriter(group, layer, module, len(sequences), trained.length_) for layer in layers]
                 for rows, x in _parts(sequences):
                     begun = time.process_time()
-                    scores = base_scores(trained.module, x, method=method, **what, **settings)
+                    scores = base_scores(module, x, method=method, **what, **settings)
                     told["cpu_seconds"] += time.process_time() - begun
                     worst.append(_store(group, rows, x, scores))
                     for writer in writers:
@@ -125,7 +134,7 @@ def explain_sequences(
                 texts += [writer.filters(name) for writer in writers]
                 if compare is not None:
                     told.setdefault("compared", {})[name] = _compared(
-                        group, trained, sequences, talk, methods=(method, compare), what={**what, **settings}
+                        group, module, sequences, talk, methods=(method, compare), what={**what, **settings}
                     )
     if filters is not None:
         write_whole(filters, MEME_HEAD + "".join(texts))
@@ -148,6 +157,7 @@ def _explained(
     method: str,
     compare: str | None,
     filters: Path | None,
+    head: str,
 ) -> dict[str, dict[str, Any]]:
     """By name, what ``base_scores`` is told of each thing explained; refuses what cannot be, before any work."""
     for each in filter(None, (method, compare)):
@@ -161,11 +171,18 @@ def _explained(
         msg = "--filters writes what drives the units of a layer; say which with --layer."
         raise UsageError(msg)
     if not neurons:
-        return {task: {"target": model.tasks_.index(task)} for task in asked_tasks(tasks, model)}
+        return {
+            task: {"target": model.tasks_.index(task) if head == "counts" else 0} for task in asked_tasks(tasks, model)
+        }
     if tasks or layers:
         msg = "got --neuron with --task or --layer; a neuron is explained in place of the tasks: leave one away."
         raise UsageError(msg)
     return {each: {"target": None, "neuron": _neuron(each, shapes)} for each in neurons}
+
+
+def _module(model: SequenceModel, name: str, head: str) -> nn.Module:
+    """What is explained; of a head other than the counts a network that gives that task's number alone."""
+    return model.module if head == "counts" else model.module_for(name, head=head)
 
 
 def _neuron(text: str, shapes: dict[str, tuple[int, ...]]) -> tuple[str, tuple[int, ...]]:
@@ -208,7 +225,7 @@ def _store(group: h5py.Group, rows: slice, x: np.ndarray, scores: InputScores) -
 
 def _compared(
     group: h5py.Group,
-    model: SequenceModel,
+    module: nn.Module,
     sequences: Sequences,
     talk: Talk,
     *,
@@ -224,7 +241,7 @@ def _compared(
             x = one_hot(list(sequences.letters[part]))
             for method in methods:
                 begun = time.process_time()
-                scores = base_scores(model.module, x, method=method, **what)
+                scores = base_scores(module, x, method=method, **what)
                 seconds[method] += time.process_time() - begun
                 found[method].append((scores.values * x).sum(axis=1))
             bar.advance(len(part))

@@ -64,7 +64,7 @@ def locate_sequences(
     layer
         For ``"neurons"``; the last with positions, ``"@last"``, without.
     events
-        Told at most for each sequence; a further one is at least half as strong as the strongest.
+        Told at most for each sequence; a further one is at least a quarter as strong as the strongest.
     references, seed, threads, device, force, talk
         As everywhere.
 

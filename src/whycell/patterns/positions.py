@@ -69,7 +69,7 @@ def profile_of_units(values: np.ndarray, centre: np.ndarray, *, length: int) -> 
     return weights @ onto
 
 
-def strongest_events(profile: np.ndarray, *, width: int = 11, most: int = 1, least: float = 0.5) -> Events:
+def strongest_events(profile: np.ndarray, *, width: int = 11, most: int = 1, least: float = 0.25) -> Events:
     """The highest peaks of smoothed profiles.
 
     Parameters
