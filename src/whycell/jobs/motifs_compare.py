@@ -14,7 +14,7 @@ from whycell.compute import Talk
 from whycell.data.whole import check_free, folder_written_whole
 from whycell.errors import DataError, FormatError, UsageError
 from whycell.jobs.motif_kinds import known_as
-from whycell.jobs.motifs import read_hits, read_motifs, read_scores
+from whycell.jobs.motifs import read_hits, read_motifs
 from whycell.jobs.record import fingerprint_file, write_run
 from whycell.lenses.significance import q_values
 from whycell.patterns.contexts import (
@@ -32,6 +32,7 @@ from whycell.results import Contexts, Motif
 
 __all__ = ["compare_motifs"]
 
+_AT_ONCE = 1000  # sequences of which hypothetical scores are in memory
 _USES = {"both": "both", "first": "only_a", "second": "only_b", "neither": "neither", "unclear": "unclear"}
 
 
@@ -187,10 +188,10 @@ class _Both:
         (a, turned_a), (b, turned_b) = (side.one_way(by_place=by_place) for side in given)
         pairs = pair_sequences(a, b)
         found = tuple(
-            _turned(table[table["task"] == task], turned, side.x.shape[2])
+            _turned(table[table["task"] == task], turned, side.letters.shape[1])
             for table, task, turned, side in zip(hits, tasks, (turned_a, turned_b), (a, b), strict=True)
         )
-        every = same_instances(found[0], found[1], pairs, lengths=(a.x.shape[2], b.x.shape[2]))
+        every = same_instances(found[0], found[1], pairs, lengths=(a.letters.shape[1], b.letters.shape[1]))
         at, start, stop = (every[name].to_numpy(dtype=np.int64) for name in ("pair", "start", "stop"))
         shift = pairs.shift[at]
         taken = (
@@ -206,9 +207,9 @@ class _Both:
         """How many sequences have no like on the other side."""
         found = []
         for folder, side, rows in zip(folders, self.sides, (self.pairs.first, self.pairs.second), strict=True):
-            left = len(side.x) - len(np.unique(rows))
+            left = len(side.letters) - len(np.unique(rows))
             if left:
-                found.append(f"{left:,} of {len(side.x):,} sequences of {folder} have no like on the other side.")
+                found.append(f"{left:,} of {len(side.letters):,} sequences of {folder} have no like on the other side.")
         return found
 
     def compared(
@@ -216,7 +217,7 @@ class _Both:
     ) -> tuple[dict[str, object], pd.DataFrame]:
         """The row of a motif, and its instances."""
         own = [_of_motif(table, motif) for table, motif in zip(self.hits, (a, b), strict=True)]
-        lengths = (self.sides[0].x.shape[2], self.sides[1].x.shape[2])
+        lengths = (self.sides[0].letters.shape[1], self.sides[1].letters.shape[1])
         table = same_instances(own[0], own[1], self.pairs, lengths=lengths)
         pair, start, stop = (table[name].to_numpy(dtype=np.int64) for name in ("pair", "start", "stop"))
         where = [(self.pairs.first[pair], 0), (self.pairs.second[pair], self.pairs.shift[pair])]
@@ -257,7 +258,7 @@ class _Both:
             chromosome, begin = side.chromosome[row], side.start[row].astype(np.int64)
             start, stop = start + begin, stop + begin
         elif len(row):
-            length = side.x.shape[2]
+            length = side.letters.shape[1]
             back = turned[row]
             start, stop = np.where(back, length - stop, start), np.where(back, length - start, stop)
             strand = np.where(back, np.where(strand == "-", "+", "-"), strand)
@@ -339,13 +340,24 @@ def _only(tasks: tuple[str, ...], wanted: str | None, option: str) -> str:
 
 
 def _side(file: Path, task: str) -> Side:
-    x, hypothetical = read_scores(file, task)
-    with h5py.File(file) as held:
-        names = held["names"].asstr()[:]
-        places = {}
-        if "chromosome" in held:
-            places = {name: held[name].asstr()[:] for name in ("chromosome", "strand")} | {"start": held["start"][:]}
-    return Side(x, np.einsum("nbl,nbl->nl", x, hypothetical), names, **places)
+    """Sequences and what a task takes from their letters: all that is kept of the scores."""
+    try:
+        with h5py.File(file) as held:
+            x, names = held["sequences"][:], held["names"].asstr()[:]
+            parts = [
+                np.einsum("nbl,nbl->nl", x[at : at + _AT_ONCE], held[task]["hypothetical"][at : at + _AT_ONCE])
+                for at in range(0, len(x), _AT_ONCE)
+            ]
+            places = {}
+            if "chromosome" in held:
+                places = {name: held[name].asstr()[:] for name in ("chromosome", "strand")} | {
+                    "start": held["start"][:]
+                }
+    except (OSError, KeyError) as error:
+        msg = f"{file} holds no scores of {task!r} ({error}); wanted a file that `whycell sequences explain` wrote."
+        raise FormatError(msg) from error
+    letters = np.where(x.any(axis=1), x.argmax(axis=1), 4).astype(np.uint8)
+    return Side(letters, np.concatenate(parts), names, **places)
 
 
 def _turned(hits: pd.DataFrame, turned: np.ndarray, length: int) -> pd.DataFrame:

@@ -13,6 +13,7 @@ __all__ = ["Pairs", "Side", "pair_sequences"]
 
 #: Letters that two sequences of one place must have in common; N says nothing.
 _LEAST_SHARED = 8
+_N = 4
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,8 @@ class Side:
 
     Parameters
     ----------
-    x
-        (n, 4, length) one-hot.
+    letters
+        (n, length) uint8: 0 to 3 for A, C, G and T, 4 for N.
     contributions
         (n, length) of the letters that stand there.
     names
@@ -31,7 +32,7 @@ class Side:
         (n,) where they lie, or ``None``.
     """
 
-    x: np.ndarray
+    letters: np.ndarray
     contributions: np.ndarray
     names: np.ndarray
     chromosome: np.ndarray | None = None
@@ -47,11 +48,11 @@ class Side:
         if by_place and self.strand is not None:
             turned = np.asarray(self.strand == "-")
         else:
-            letters, other = (values.astype(np.uint8) for values in (self.x, self.x[:, ::-1, ::-1]))
-            turned = np.array([b.tobytes() > a.tobytes() for a, b in zip(letters, other, strict=True)], dtype=bool)
-        x, contributions = self.x.copy(), self.contributions.copy()
-        x[turned], contributions[turned] = x[turned][:, ::-1, ::-1], contributions[turned][:, ::-1]
-        return replace(self, x=x, contributions=contributions), turned
+            pairs = zip(self.letters, _turned(self.letters), strict=True)
+            turned = np.array([other.tobytes() < own.tobytes() for own, other in pairs], dtype=bool)
+        letters, contributions = self.letters.copy(), self.contributions.copy()
+        letters[turned], contributions[turned] = _turned(letters[turned]), contributions[turned][:, ::-1]
+        return replace(self, letters=letters, contributions=contributions), turned
 
 
 @dataclass(frozen=True)
@@ -93,23 +94,30 @@ def pair_sequences(first: Side, second: Side) -> Pairs:
         pairs = _by_letters(first, second)
     if not len(pairs.first):
         msg = (
-            f"none of the {len(first.x):,} sequences of the first is among the {len(second.x):,} of the second, by "
-            f"{pairs.how}; wanted scores of the same sequences: explain one file with both models."
+            f"none of the {len(first.letters):,} sequences of the first is among the {len(second.letters):,} of the "
+            f"second, by {pairs.how}; wanted scores of the same sequences: explain one file with both models."
         )
         raise DataError(msg)
     _check_letters(first, second, pairs)
     return pairs
 
 
+def _turned(letters: np.ndarray) -> np.ndarray:
+    """The other strand."""
+    return np.where(letters < _N, 3 - np.minimum(letters, 3), _N).astype(np.uint8)[:, ::-1]
+
+
 def _by_letters(first: Side, second: Side) -> Pairs:
-    if first.x.shape[2] != second.x.shape[2]:
+    if first.letters.shape[1] != second.letters.shape[1]:
         empty = np.empty(0, dtype=np.int64)
         return Pairs(empty, empty, empty, "letters")
     place: dict[bytes, int] = {}
-    for row, letters in enumerate(second.x.astype(np.uint8)):
+    for row, letters in enumerate(second.letters):
         place.setdefault(letters.tobytes(), row)
-    rows = {letters.tobytes(): row for row, letters in reversed(list(enumerate(first.x.astype(np.uint8))))}
-    shared = sorted((row, place[letters]) for letters, row in rows.items() if letters in place)
+    rows: dict[bytes, int] = {}
+    for row, letters in enumerate(first.letters):
+        rows.setdefault(letters.tobytes(), row)
+    shared = [(row, place[letters]) for letters, row in rows.items() if letters in place]
     found = np.array(shared, dtype=np.int64).reshape(-1, 2)
     return Pairs(found[:, 0], found[:, 1], np.zeros(len(found), dtype=np.int64), "letters")
 
@@ -117,10 +125,10 @@ def _by_letters(first: Side, second: Side) -> Pairs:
 def _by_place(first: Side, second: Side) -> Pairs:
     """Every place of the first with that of the second that it shares most with."""
     sides = [
-        pd.DataFrame({"chromosome": s.chromosome, "start": s.start, "row": np.arange(len(s.x))})
+        pd.DataFrame({"chromosome": s.chromosome, "start": s.start, "row": np.arange(len(s.letters))})
         for s in (first, second)
     ]
-    wide, other_wide = first.x.shape[2], second.x.shape[2]
+    wide, other_wide = first.letters.shape[1], second.letters.shape[1]
     kept = []
     other = {str(name): table.sort_values("start", kind="stable") for name, table in sides[1].groupby("chromosome")}
     for name, table in sides[0].drop_duplicates(["chromosome", "start"]).groupby("chromosome"):
@@ -145,10 +153,9 @@ def _by_place(first: Side, second: Side) -> Pairs:
 def _check_letters(first: Side, second: Side, pairs: Pairs) -> None:
     for one, other, shift in zip(pairs.first, pairs.second, pairs.shift, strict=True):
         low = max(0, int(shift))
-        high = min(first.x.shape[2], second.x.shape[2] + int(shift))
-        a, b = first.x[one, :, low:high], second.x[other, :, low - shift : high - shift]
-        known = (a.sum(axis=0) > 0) & (b.sum(axis=0) > 0)
-        if (a[:, known] != b[:, known]).any():
+        high = min(first.letters.shape[1], second.letters.shape[1] + int(shift))
+        a, b = first.letters[one, low:high], second.letters[other, low - shift : high - shift]
+        if ((a != b) & (a < _N) & (b < _N)).any():
             msg = (
                 f"the sequences {first.names[one]!r} and {second.names[other]!r} lie at the same place and hold other "
                 "letters; wanted scores of the same genome."
