@@ -109,7 +109,7 @@ def train_sequences(
     kind = kind or ("counts" if signal else "class")
     model = SequenceModel(network=network, kind=kind, seed=seed, threads=threads, device=device)
     if epochs is not None:
-        model.set_params(epochs=epochs, least_steps=0)
+        model.set_params(epochs=epochs, least_steps=0, most_steps=0)
     given = gather_sequences(
         positives,
         kind=kind,

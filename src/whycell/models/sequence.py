@@ -50,9 +50,9 @@ class SequenceModel(BaseEstimator):
         Of the network; ``width`` and ``layers`` as the kind has them where ``None``.
     counts_weight
         Of the count beside the profile in the loss; see ``models.sequence_losses``.
-    epochs, least_steps, batch, learning_rate, weight_decay, patience
-        Of the training; see ``models.sequence_fit.Schedule``. ``epochs``, ``batch``, ``learning_rate`` and
-        ``weight_decay`` as the kind has them where ``None``.
+    epochs, least_steps, most_steps, batch, learning_rate, weight_decay, patience
+        Of the training; see ``models.sequence_fit.Schedule``. ``epochs``, ``most_steps``, ``batch``,
+        ``learning_rate`` and ``weight_decay`` as the kind has them where ``None``.
     seed, threads, device
         As everywhere.
 
@@ -70,7 +70,8 @@ class SequenceModel(BaseEstimator):
     dropout: float = 0.3
     counts_weight: float = 0.5
     epochs: int | None = None
-    least_steps: int = 1200
+    least_steps: int = 1000
+    most_steps: int | None = None
     batch: int | None = None
     learning_rate: float | None = None
     weight_decay: float | None = None

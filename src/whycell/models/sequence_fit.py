@@ -78,8 +78,9 @@ class Schedule:
 
     Parameters
     ----------
-    epochs, least_steps, batch
-        Passes; more where they would be fewer than ``least_steps`` steps of ``batch`` sequences.
+    epochs, least_steps, most_steps, batch
+        Passes; more where they would be fewer than ``least_steps`` steps of ``batch`` sequences, fewer (one at least)
+        where they would be more than ``most_steps``, which is no limit where it is ``None`` or 0.
     learning_rate, weight_decay
         Of AdamW, one cycle.
     patience
@@ -93,11 +94,13 @@ class Schedule:
     learning_rate: float
     weight_decay: float
     patience: int | None = None
+    most_steps: int | None = None
 
     def passes(self, n: int) -> tuple[int, int]:
         """Passes, and steps of each, over ``n`` sequences."""
         steps = -(-n // self.batch)
-        return max(self.epochs, -(-self.least_steps // steps)), steps
+        passes = max(self.epochs, -(-self.least_steps // steps))
+        return (min(passes, max(self.most_steps // steps, 1)) if self.most_steps else passes), steps
 
 
 @dataclass(frozen=True)

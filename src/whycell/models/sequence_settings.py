@@ -14,7 +14,15 @@ __all__ = ["SUITS", "check_parameters", "networks_of", "settled"]
 
 #: What each kind takes where a parameter is ``None``.
 SUITS: dict[str, dict[str, float]] = {
-    "class": {"width": 11, "layers": 2, "epochs": 6, "batch": 128, "learning_rate": 5e-3, "weight_decay": 0.3},
+    "class": {
+        "width": 11,
+        "layers": 2,
+        "epochs": 16,
+        "most_steps": 2500,
+        "batch": 128,
+        "learning_rate": 5e-3,
+        "weight_decay": 0.3,
+    },
     "counts": {"width": 11, "layers": 2, "epochs": 12, "batch": 128, "learning_rate": 5e-3, "weight_decay": 1e-2},
     "profile": {"width": 19, "layers": 6, "epochs": 12, "batch": 64, "learning_rate": 2e-3, "weight_decay": 1e-2},
 }
@@ -57,6 +65,7 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
         ("learning_rate", given["learning_rate"] > 0, "a number above 0"),
         ("weight_decay", given["weight_decay"] >= 0, "0 or more"),
         ("counts_weight", given["counts_weight"] >= 0, "0 or more"),
+        ("most_steps", given["most_steps"] is None or given["most_steps"] >= 0, "0 or more, or None"),
         ("patience", patience is None or patience >= 1, "1 pass or more, or None"),
     ):
         if not right:
