@@ -63,6 +63,7 @@ def test_kinds_and_contexts(run, scores, tmp_path):
     done = run("motifs", scores, "-o", motifs, "--json")
     assert done.code == 0, done.err
     kinds = pd.read_csv(motifs / "kinds.tsv", sep="\t")
+    assert [row["motifs"] for row in done.json["kinds"]] == list(kinds["motifs"])
     assert sorted(len(str(name).split(" + ")) for name in kinds["motifs"]) == [1, 1, 1, 2]
     of = pd.read_csv(motifs / "kind_of.tsv", sep="\t")
     truth = np.arange(N) % 4

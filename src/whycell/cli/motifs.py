@@ -85,7 +85,7 @@ def find(
     From Python: whycell.patterns.motifs.find_motifs.
     """
     with working(quiet=quiet, debug=debug) as talk:
-        from whycell.jobs.motif_kinds import kinds_asked
+        from whycell.jobs.motif_kinds import kinds_asked, read_kinds
         from whycell.jobs.motifs import motifs_of_scores as job
 
         n_kinds = kinds_asked(kinds)
@@ -102,12 +102,16 @@ def find(
             talk=talk,
         )
         if json:
-            print_json({"output": str(output), "motifs": found.summary.to_dict(orient="records")})
+            print_json({"output": str(output), "motifs": found.summary, "kinds": read_kinds(output)})
             return
         for row in found.summary.itertuples():
             like = found.matches[(found.matches["task"] == row.task) & (found.matches["motif"] == row.motif)]
             known_as = f", like {like['name'].iloc[0]} (q = {like['q'].iloc[0]:.1g})" if len(like) else ""
             talk.note(f"{row.task} {row.motif}: {row.consensus}, {row.hits:,} places{known_as}")
+        told = read_kinds(output)
+        if len(told):
+            each = ", ".join(f"{row.motifs} ({row.share:.0%})" for row in told.itertuples())
+            talk.note(f"{len(told)} kind{'' if len(told) == 1 else 's'} of sequence: {each}")
         print(output)
 
 

@@ -14,7 +14,7 @@ from whycell.patterns.partition import centres
 from whycell.results.kinds import Kinds
 from whycell.results.motifs import MotifFindings
 
-__all__ = ["add_kinds", "kinds_asked", "known_as", "write_kinds"]
+__all__ = ["add_kinds", "kinds_asked", "known_as", "read_kinds", "write_kinds"]
 
 _SURE = 0.05  # q of a known motif that lends its name
 _CARRIED = 0.5  # share of a kind's sequences that hold a motif it is called by
@@ -107,6 +107,14 @@ def write_kinds(kinds: Kinds, folder: Path) -> None:
     }
     for name, table in tables.items():
         table.to_csv(folder / f"{name}.tsv", sep="\t", index=False, float_format="%.6g")
+
+
+def read_kinds(folder: Path) -> pd.DataFrame:
+    """``Kinds.kinds`` of a ``folder`` of motifs; no row where none were looked for."""
+    path = folder / "kinds.tsv"
+    if not path.is_file():
+        return pd.DataFrame(columns=["kind", "motifs", "size", "share", "stability", "examples"])
+    return pd.read_csv(path, sep="\t", dtype={"motifs": str, "examples": str})
 
 
 def _profile(
