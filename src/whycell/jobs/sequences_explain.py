@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,17 +18,17 @@ from whycell.data.whole import check_free, write_whole, written_whole
 from whycell.encode.sequences import one_hot
 from whycell.errors import UsageError
 from whycell.jobs.record import fingerprint_file, write_run
+from whycell.jobs.sequences_compared import compared
 from whycell.jobs.sequences_layers import LayerWriter, known_layer
 from whycell.jobs.sequences_opened import asked_tasks, fitted_sequences, opened_model, place_columns
 from whycell.jobs.sequences_scores import METHODS, RULES, base_scores, layer_names
 from whycell.lenses.inputs import InputScores
 from whycell.models.sequence import SequenceModel
 
-__all__ = ["COMPARED", "explain_sequences"]
+__all__ = ["explain_sequences"]
 
-#: Sequences on which another method is tried for comparison, at most.
-COMPARED = 200
 _AT_ONCE = 64
+_LARGE = 2.0  # GB of layers that are worth a word
 
 
 def explain_sequences(
@@ -83,7 +84,7 @@ def explain_sequences(
     neurons
         ``"LAYER:CHANNEL"`` or ``"LAYER:CHANNEL,POSITION"``: explained in place of the tasks, each under its name.
     compare
-        Another method, tried on up to ``COMPARED`` of the sequences.
+        Another method, tried on up to 200 of the sequences.
     seed, threads, device, force, talk
         As everywhere.
 
@@ -113,6 +114,7 @@ def explain_sequences(
     sequences = fitted_sequences(query, trained, genome=genome, talk=talk)
     about: dict[str, Any] = {"tasks": list(explained), "method": method, "head": head}
     about |= {"references": references, "seed": seed}
+    _warn_of_size(trained, layers, len(sequences) * len(explained), talk)
     settings: dict[str, Any] = {"references": references, "seed": seed}
     told: dict[str, Any] = {"sequences": len(sequences), "tasks": list(explained), "cpu_seconds": 0.0}
     worst, texts = [np.nan], list[str]()
@@ -133,7 +135,7 @@ def explain_sequences(
                     bar.advance(len(x))
                 texts += [writer.filters(name) for writer in writers]
                 if compare is not None:
-                    told.setdefault("compared", {})[name] = _compared(
+                    told.setdefault("compared", {})[name] = compared(
                         group, module, sequences, talk, methods=(method, compare), what={**what, **settings}
                     )
     if filters is not None:
@@ -180,6 +182,13 @@ def _explained(
     return {each: {"target": None, "neuron": _neuron(each, shapes)} for each in neurons}
 
 
+def _warn_of_size(model: SequenceModel, layers: Sequence[str], rows: int, talk: Talk) -> None:
+    shapes = layer_names(model.module, model.length_) if layers else {}
+    size = 8e-9 * rows * sum(math.prod(shapes[layer]) for layer in layers)  # two strands of four bytes
+    if size > _LARGE:
+        talk.warn(f"the units of {', '.join(layers)} take up to {size:.0f} GB; a later layer, or one task, takes less.")
+
+
 def _module(model: SequenceModel, name: str, head: str) -> nn.Module:
     """What is explained; of a head other than the counts a network that gives that task's number alone."""
     return model.module if head == "counts" else model.module_for(name, head=head)
@@ -221,43 +230,6 @@ def _store(group: h5py.Group, rows: slice, x: np.ndarray, scores: InputScores) -
         group[name][rows] = getattr(scores, name)
     difference = np.abs(scores.output - scores.reference_output).max()
     return float(np.abs(scores.residual).max() / max(difference, 1e-12))
-
-
-def _compared(
-    group: h5py.Group,
-    module: nn.Module,
-    sequences: Sequences,
-    talk: Talk,
-    *,
-    methods: tuple[str, str],
-    what: dict[str, Any],
-) -> dict[str, Any]:
-    """How alike the contributions by two methods are, sequence by sequence, and what either costs."""
-    rows = np.unique(np.linspace(0, len(sequences) - 1, min(COMPARED, len(sequences))).astype(np.int64))
-    found: dict[str, list[np.ndarray]] = {method: [] for method in methods}
-    seconds = dict.fromkeys(methods, 0.0)
-    with talk.progress(f"comparing with {methods[1]}", len(rows)) as bar:
-        for part in np.array_split(rows, -(-len(rows) // 16)):
-            x = one_hot(list(sequences.letters[part]))
-            for method in methods:
-                begun = time.process_time()
-                scores = base_scores(module, x, method=method, **what)
-                seconds[method] += time.process_time() - begun
-                found[method].append((scores.values * x).sum(axis=1))
-            bar.advance(len(part))
-    first, second = (np.concatenate(found[method]) for method in methods)
-    alike = np.array([_correlation(a, b) for a, b in zip(first, second, strict=True)])
-    kept = group.create_group("compared")
-    kept.attrs["method"] = methods[1]
-    for name, values in (("rows", rows), ("contributions", second), ("correlation", alike)):
-        kept.create_dataset(name, data=values)
-    low, middle, high = np.nanquantile(alike, [0.25, 0.5, 0.75]).round(4).tolist()
-    each = {method: round(total / len(rows), 5) for method, total in seconds.items()}
-    return {"with": methods[1], "median": middle, "quartiles": [low, high], "n": len(rows), "cpu_s_each": each}
-
-
-def _correlation(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.corrcoef(a, b)[0, 1]) if a.std() > 0 and b.std() > 0 else float("nan")
 
 
 def _describe(file: h5py.File, sequences: Sequences, length: int, attributes: dict[str, Any]) -> None:
