@@ -9,7 +9,9 @@ measured on networks that are given a true null. Beside it: the gaps counted in 
 truly stand, which need no network.
 
 ``make bench NAME=planted_grammar`` takes under 10 minutes of one core; ``WHYCELL_BENCH_SEEDS=2`` runs two draws each.
-The share of what motifs do alone that is reported was set on draws 100 to 109, which are not among these.
+The share of what motifs do alone that is reported was set on draws 100 to 109, which are not among these. In the draws
+without grammar a motif stands once: what a network makes of two copies, or of two motifs nearer than a handful of its
+sequences showed it, is its guess, is said to be so, and is no rule; how often it would be one is printed.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from whycell.encode.sequences import dinucleotide_shuffle, from_one_hot
 from whycell.metrics.novelty import auroc
 from whycell.models.nets.dna import NETWORKS
 from whycell.models.sequence import SequenceModel
-from whycell.patterns.gap_counts import counted_gaps
+from whycell.patterns.gap_counts import counted_gaps, pairs_seen
 from whycell.patterns.gap_tests import scan, signs
 from whycell.patterns.grammar import draws_for, grammar_of_pair, n_tests, with_q_values
 from whycell.patterns.insertions import Insertions, placements
@@ -40,6 +42,7 @@ N, LENGTH, WIDEST = 3000, 150, 30
 FIRST, SECOND = "AGATAAGG", "CAGCTGTTCC"  # neither is its own reverse complement
 REACH = 20  # widest gap where the gap is not what matters: further the network does not see both
 KINDS = ("gap", "order", "strand", "itself")
+FIRST_DRAW = 20  # those before were looked at when it was decided that a rule must have been shown to the network
 SIZES = {"channels": 12, "width": 15}
 SEEDS = int(os.environ.get("WHYCELL_BENCH_SEEDS", "0"))
 GRAMMAR = ("gap", "order", "strand", "helix")
@@ -181,6 +184,17 @@ def _counted(draw: Draw, pair: tuple[Motif, Motif]) -> float:
     return float(counted_gaps(hits, pair[0].name, second=pair[1].name, most=WIDEST, permutations=400)[1]["q"].min())
 
 
+def _rules(draw: Draw, tests: pd.DataFrame) -> pd.Series:
+    """What the page calls a rule: reported, and of arrangements that the network was shown, in 20 pairs or more."""
+    hits = pd.DataFrame(draw.hits, columns=["motif", "sequence", "start", "stop", "strand"])
+    parts = []
+    for first, second in dict.fromkeys(zip(tests["first"], tests["second"], strict=True)):
+        table, _ = counted_gaps(hits, first, second=second, most=WIDEST, permutations=2)
+        parts.append(table.assign(first=first, second=second))
+    shown = pairs_seen(tests, pd.concat(parts)) >= 20
+    return tests["reported"] & tests["question"].isin(GRAMMAR) & shown
+
+
 def recover(kind: str, seed: int) -> dict[str, object]:
     draw = planted(kind, seed)
     model = trained(draw, seed)
@@ -190,11 +204,12 @@ def recover(kind: str, seed: int) -> dict[str, object]:
     for letters in ("drawn", "likeliest"):
         (found,), _ = asked(model, [pair], seed, letters)
         tests = with_q_values([found])
+        tests["rule"] = _rules(draw, tests)
         right = _found(tests, kind)
         best = right.iloc[0]
         near = kind in ("order", "strand") or all(map(_overlaps, right["gaps"].iloc[:1]))
         row[letters] = {
-            "reported": bool(best["reported"]) and near,
+            "rule": bool(best["rule"]) and near,
             "q": float(f"{best['q']:.2g}"),
             "gaps": str(best["gaps"]),
             "effect": round(float(best["effect"]), 2),
@@ -226,7 +241,8 @@ def nothing(seed: int, *, learned: bool) -> dict[str, object]:
     grammar = tests[tests["question"].isin(GRAMMAR)]
     sure = grammar[grammar["q"] <= 0.01]
     row |= {
-        "reported": int(grammar["reported"].sum()),
+        "rules": int(_rules(draw, tests).sum()),
+        "reported, shown to the network or not": int(grammar["reported"].sum()),
         "q < .01, of any size": len(sure),
         "largest share of these": round(float(sure["share"].max()), 2) if len(sure) else 0.0,
         "on the whole": int(tests["reported"].sum() - grammar["reported"].sum()),
@@ -256,16 +272,18 @@ def main() -> bool:
     for kind in KINDS:
         rows = [recover(kind, seed) for seed in range(SEEDS or 2)]
         results[kind] = rows
-        misses += sum(not row["drawn"]["reported"] for row in rows)
+        misses += sum(not row["drawn"]["rule"] for row in rows)
         worst_q = max(worst_q, *(row["drawn"]["q"] for row in rows))
         print(kind, rows, flush=True)
     reports = {}
     for learned, name in ((True, "labels that add up"), (False, "a network that learned nothing")):
-        rows = [nothing(seed, learned=learned) for seed in range(SEEDS or 20)]
+        rows = [nothing(seed, learned=learned) for seed in range(FIRST_DRAW, FIRST_DRAW + (SEEDS or 20))]
         largest = max(row["largest share of these"] for row in rows)
         results[f"{name}: largest share of an effect with q < .01"] = largest
         results[name] = rows
-        reports[name] = sum(row["reported"] for row in rows)
+        reports[name] = sum(row["rules"] for row in rows)
+        unshown = sum(row["reported, shown to the network or not"] for row in rows)
+        results[f"{name}: reported, shown to the network or not"] = unshown
         results[f"{name}: draws with q < .01 of any size"] = sum(row["q < .01, of any size"] > 0 for row in rows)
         results[f"{name}: p < .05 under a true null"] = round(float(np.mean([row["drifts"] for row in rows])), 3)
         print(name, rows, flush=True)
@@ -274,7 +292,7 @@ def main() -> bool:
         "planted_grammar",
         results,
         limits={
-            "planted grammar that is not reported": (misses, "<=", 0),
+            "planted rules that are not found": (misses, "<=", 0),
             "largest q of planted grammar": (worst_q, "<=", 0.01),
             "rules reported where labels add up": (reports["labels that add up"], "<=", 0),
             "rules reported of networks that learned nothing": (reports["a network that learned nothing"], "<=", 0),

@@ -7,7 +7,7 @@ import pytest
 from whycell.encode.sequences import from_one_hot, one_hot
 from whycell.errors import UsageError
 from whycell.patterns.empty_grounds import empty_backgrounds
-from whycell.patterns.gap_counts import counted_gaps
+from whycell.patterns.gap_counts import counted_gaps, pairs_seen
 from whycell.patterns.gap_tests import helix, scan, signs
 from whycell.patterns.grammar import draws_for, grammar_of_pair, n_tests, with_q_values
 from whycell.patterns.insertions import Insertions, core_of, placements
@@ -192,6 +192,16 @@ def test_backgrounds_hold_no_motif():
     assert made.shape == (40, 4, 60)
     assert holding == 0
     assert not any("GATAAG" in text or turned("GATAAG") in text for text in from_one_hot(made))
+
+
+def test_real_pairs_are_counted_for_what_a_test_speaks_of():
+    places = [
+        ("A", "B", o, s, gap, 1 + 10 * (o == "BA")) for o in ("AB", "BA") for s in ("++", "+-") for gap in range(9)
+    ]
+    counted = pd.DataFrame(places, columns=["first", "second", "order", "strands", "gap", "n"])
+    asked_of = [("A", "B", "AB", "++", "2-4"), ("A", "B", "AB v BA", "+-", "3"), ("A", "B", "AB", "++ v +-", "0-8")]
+    tests = pd.DataFrame(asked_of, columns=["first", "second", "order", "strands", "gaps"], index=[7, 1, 3])
+    assert pairs_seen(tests, counted).to_dict() == {7: 3, 1: 11, 3: 9}
 
 
 def test_gaps_are_counted_on_either_strand_against_hits_dealt_anew():

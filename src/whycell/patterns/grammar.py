@@ -21,7 +21,8 @@ unless asked for. Motifs that touch in real sequences are found as one.
 
 Benjamini and Hochberg's q-values are over all the tests. A network's answers have no noise of measuring, so that a
 dependence of no interest is significant in enough backgrounds: what is *reported* is also at least a stated part of
-what the motifs do by themselves.
+what the motifs do by themselves. And a network answers of arrangements that no sequence showed it, too: how many real
+pairs stand as a test speaks of is counted (``patterns.gap_counts.pairs_seen``), and where hardly any do, it is a guess.
 """
 
 from __future__ import annotations
