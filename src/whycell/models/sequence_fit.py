@@ -237,7 +237,7 @@ def outputs(net: nn.Module, x: np.ndarray, *, objective: Objective, device: str 
     objective
         Which outputs, and how those of the other strand are turned.
     """
-    net.eval()
+    net.to(device).eval()
     parts = []
     with torch.inference_mode():
         for part in np.split(x, range(_AT_ONCE, len(x), _AT_ONCE)):
