@@ -21,6 +21,9 @@ def test_it_runs(tutorial: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         obs, is_b = left["query"].obs, left["is_b"]
         assert (obs.loc[is_b, "whycell"] == "B cell").mean() > 0.5
         assert obs.loc[is_b, "blind_novelty"].median() > 3 * obs.loc[~is_b, "blind_novelty"].median()
+    if tutorial.stem == "dna":
+        assert left["recall"] > 0.8
+        assert "TGACGTCA" in left["found"].summary["consensus"].iloc[0].upper()
 
 
 @pytest.mark.parametrize("tutorial", TUTORIALS, ids=lambda path: path.stem)
