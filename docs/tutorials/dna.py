@@ -7,11 +7,10 @@
 # %% [markdown]
 # # From sequences to motifs
 #
-# Sequences of our own making, so that the truth is known: half are "bound", and hold one letter-by-letter copy of what a
-# factor likes, with slips; the others are made of the same letters at random. A network learns to tell them apart, every
-# base is scored, and what the scores have in common turns out to be the motif. It runs in about a minute, offline, from
-# a notebook (jupytext opens this file as one) or with `python dna.py`. Files go to the current folder. Needs
-# `pip install 'whycell[dna]'`.
+# Sequences of our own making, so that the truth is known: half are "bound", and hold what a factor likes, with slips;
+# the others are random letters. A network learns to tell them apart, every base is scored, and what the scores have in
+# common turns out to be the motif. It runs in about a minute, offline, as a notebook (jupytext opens this file as one)
+# or with `python dna.py`. Files go to the current folder. Needs `pip install 'whycell[dna]'`.
 
 # %%
 from pathlib import Path
@@ -45,10 +44,11 @@ table.to_csv("bound.tsv", sep="\t", index=False)
 # %% [markdown]
 # ## A network
 #
-# A tenth of the sequences stops and calibrates it, another tenth scores it; near copies never stand on both sides. Beside
-# it stands what gapped k-mers, a model without a network, reach on the same sequences. On the command line:
+# A tenth of the sequences stops and calibrates it, another tenth scores it; near copies never stand on both sides. By
+# its score stands what gapped k-mers, a model without a network, reach on the same sequences. The few sequences are
+# passed over more often than is usual. On the command line:
 #
-#     whycell sequences train --positives bound.tsv -o model/
+#     whycell sequences train --positives bound.tsv --epochs 40 -o model/
 
 # %%
 card = train_sequences([Path("bound.tsv")], Path("model"), tasks=["bound"], epochs=40, threads=1, force=True)
