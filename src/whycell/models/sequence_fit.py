@@ -29,7 +29,7 @@ __all__ = ["EVERY", "PassLogger", "Resume", "Rows", "Schedule", "outputs", "torc
 
 #: Seconds between two states on disk, at least; each is written at the end of a pass.
 EVERY = 20.0
-_AT_ONCE = 1024
+_AT_ONCE = 128  # more at once do not stay in a core's cache
 _MEMORY = 0.99  # of the running mean of the weights, a step: less noise than the last weights have
 _RISING = 0.3  # part of the passes before the learning rate is largest
 
