@@ -84,8 +84,9 @@ def main() -> bool:
     with tempfile.TemporaryDirectory() as folder:
         everything = read_simulation()
         order = np.random.default_rng(0).permutation(len(everything.letters))[:MOST]
-        cut = int(len(order) * (1 - HELD))
-        fit, held = everything[order[:cut]], everything[order[cut:]]
+        # The first fifth: settings of hits were compared on the last one.
+        cut = int(len(order) * HELD)
+        fit, held = everything[order[cut:]], everything[order[:cut]]
         found, results["seconds"] = pipeline(Path(folder) / "two", fit, held, tuple(PLANTED))
         matrices = {task: planted_matrix(fit, task) for task in PLANTED}
         false = []
