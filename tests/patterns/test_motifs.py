@@ -8,6 +8,7 @@ import pytest
 
 from whycell.encode.sequences import one_hot
 from whycell.errors import DataError, FormatError
+from whycell.patterns.enriched import enrichment
 from whycell.patterns.hits import find_hits
 from whycell.patterns.known import KnownMotif, match_known, read_meme
 from whycell.patterns.motifs import _padded, distinct, find_motifs, motif_from_sites
@@ -213,7 +214,8 @@ def test_what_is_no_motif_is_left_out_with_the_reason(planted, found):
     flat = replace(real, name="positive_2", letters=np.full((4, WIDTH), 0.25))
     again = replace(real.turned(), name="positive_3")
     other = np.roll(SHARES, 1, axis=0)
-    elsewhere = replace(real, name="positive_4", letters=other)
+    dealt = real.sites.assign(start=np.random.default_rng(5).integers(0, x.shape[2] - WIDTH, len(real.sites)))
+    elsewhere = replace(real, name="positive_4", letters=other, sites=dealt.assign(stop=dealt["start"] + WIDTH))
     against = replace(real, name="negative_1")
     told = told_motifs([real, flat, again, elsewhere, against], x, hypothetical)
     reasons = dict(zip(told.left_out["motif"], told.left_out["reason"], strict=True))
@@ -224,6 +226,32 @@ def test_what_is_no_motif_is_left_out_with_the_reason(planted, found):
     assert "beyond what shuffled sequences hold" in reasons["positive_4"]
     assert len(reasons) == 4
     assert match_known(told.motifs, []).empty
+
+
+def test_a_word_too_short_for_a_sure_place_is_told_where_the_sequences_hold_more_of_it():
+    rng = np.random.default_rng(0)
+    x = np.eye(4, dtype=np.float32)[rng.integers(0, 4, (600, 100))].transpose(0, 2, 1).copy()
+    word = np.eye(4, dtype=np.float32)[[1, 0, 2, 2, 3]].T
+    bound = rng.permutation(600)[:250]
+    start = rng.integers(0, 95, 250)
+    for row, at in zip(bound, start, strict=True):
+        x[row, :, at : at + 5] = word
+    hypothetical = np.zeros_like(x)
+    sites = pd.DataFrame({"sequence": bound, "start": start, "stop": start + 5, "strand": "+"})
+    planted = motif_from_sites(x, hypothetical + 1, sites, name="positive_1")
+    junk = sites.assign(sequence=rng.integers(0, 600, 250), start=rng.integers(0, 95, 250))
+    elsewhere = motif_from_sites(x, hypothetical + 1, junk.assign(stop=junk["start"] + 5), name="positive_2")
+    none = np.zeros((600, 100), dtype=bool)
+    found = enrichment(planted, x, covered=none)
+    assert found.p < 1e-6
+    assert found.held > found.by_chance + 60
+    assert enrichment(elsewhere, x, covered=none).p > 1e-3
+    covered = none.copy()
+    covered[bound[:, None], start[:, None] + np.arange(5)] = True
+    assert enrichment(planted, x, covered=covered).p > 1e-3
+    told = told_motifs([planted], x, hypothetical)
+    assert list(told.enriched) == ["positive_1"]
+    assert [m.name for m in told.motifs] == ["positive_1"]
 
 
 def test_a_place_is_told_of_the_motif_that_fits_it_better(planted, found):

@@ -35,8 +35,9 @@ def findings():
         [(EVIL, "positive_2", "AC", 20, EVIL)], columns=["task", "motif", "consensus", "sites", "reason"]
     )
     summary = pd.DataFrame(
-        [(EVIL, m.name, m.consensus, 1, 20, 20, 0.5) for m in motifs],
-        columns=["task", "motif", "consensus", "sites", "hits", "sequences", "contribution"],
+        [(EVIL, m.name, m.consensus, 1, 20, 20, 0.5, np.nan, np.nan) for m in motifs[:-1]]
+        + [(EVIL, m.name, m.consensus, 1, 0, 0, 0.5, 31.0, 9.2) for m in motifs[-1:]],
+        columns=["task", "motif", "consensus", "sites", "hits", "sequences", "contribution", "held", "held_by_chance"],
     )
     made = {"scores": f"{EVIL}.h5", "sequences": 40, "length": 60}
     return MotifFindings({EVIL: motifs}, pd.DataFrame(rows, columns=columns.split()), matches, left, summary, made)
@@ -69,6 +70,10 @@ def contexts(findings):
     instances = pd.DataFrame([keys | {"contribution_a": v, "contribution_b": 0.1, "used": "both"} for v in (1, 2, 3)])
     scales = pd.DataFrame([{"task": EVIL, "other_task": "B", "scale_a": 1.0, "scale_b": 2.0}])
     return Contexts(pd.DataFrame([row]), instances, ((a, None),), scales, (EVIL,), {"least": 0.2})
+
+
+def test_a_motif_without_sure_places_is_said_to_be_one(findings, kinds):
+    assert "31 sequences hold it, against 9 of their shuffles" in motifs_page(findings, kinds)
 
 
 def test_letters_of_a_logo_add_up_and_stand_in_order():

@@ -13,6 +13,8 @@ from whycell.cli.sequences import Task
 
 __all__ = ["FileOrCommand", "find", "motifs"]
 
+_SURE = 0.05  # q of a match, above which it is not told
+
 
 class FileOrCommand(TyperGroup):
     """A group that may be given a file where a command would stand: the command ``find`` is then meant."""
@@ -106,8 +108,12 @@ def find(
             return
         for row in found.summary.itertuples():
             like = found.matches[(found.matches["task"] == row.task) & (found.matches["motif"] == row.motif)]
-            known_as = f", like {like['name'].iloc[0]} (q = {like['q'].iloc[0]:.1g})" if len(like) else ""
-            talk.note(f"{row.task} {row.motif}: {row.consensus}, {row.hits:,} places{known_as}")
+            sure = len(like) and like["q"].iloc[0] < _SURE
+            known_as = f", like {like['name'].iloc[0]} (q = {like['q'].iloc[0]:.1g})" if sure else ""
+            places = f"{row.hits:,} places"
+            if row.held == row.held:  # not NaN
+                places = f"no place is sure, but {row.held:,.0f} sequences hold it, {row.held_by_chance:,.0f} by chance"
+            talk.note(f"{row.task} {row.motif}: {row.consensus}, {places}{known_as}")
         told = read_kinds(output)
         if len(told):
             each = ", ".join(f"{row.motifs} ({row.share:.0%})" for row in told.itertuples())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import h5py
@@ -15,6 +15,7 @@ from whycell.data.whole import check_free, folder_written_whole
 from whycell.errors import FormatError, UsageError
 from whycell.jobs.motif_kinds import add_kinds, write_kinds
 from whycell.jobs.record import fingerprint_file, write_run
+from whycell.patterns.enriched import Enrichment
 from whycell.patterns.known import match_known, read_meme
 from whycell.patterns.motifs import find_motifs
 from whycell.patterns.told import FEWEST_SITES, told_motifs
@@ -87,10 +88,10 @@ def motifs_of_scores(
                 hypothetical = file[task]["hypothetical"][:].astype(np.float32)
                 patterns = find_motifs(x, hypothetical, most_sites=most_sites, fewest_sites=FEWEST_SITES)
                 bar.advance()
-                kept, hits, left_out = told_motifs(patterns, x, hypothetical, fdr=fdr, seed=seed)
+                kept, hits, left_out, enriched = told_motifs(patterns, x, hypothetical, fdr=fdr, seed=seed)
                 found[task] = kept
                 parts = {"hits": hits, "matches": match_known(kept, collection), "left_out": left_out}
-                parts["summary"] = _counted(kept, hits)
+                parts["summary"] = _counted(kept, hits, enriched)
                 if not kept:
                     talk.warn(_none_told(task, len(left_out)))
                 for name, part in parts.items():
@@ -166,7 +167,7 @@ _COLUMNS = {
     "hits": ["task", "motif", "sequence", "start", "stop", "strand", "score", "q", "contribution"],
     "matches": ["task", "motif", "known", "name", "p", "q", "offset", "strand", "likeness"],
     "left_out": ["task", "motif", "consensus", "sites", "reason"],
-    "summary": ["task", "motif", "consensus", "sites", "hits", "sequences", "contribution"],
+    "summary": ["task", "motif", "consensus", "sites", "hits", "sequences", "contribution", "held", "held_by_chance"],
 }
 
 
@@ -176,20 +177,15 @@ def _none_told(task: str, n_left: int) -> str:
     return f"{task}: no pattern of {FEWEST_SITES} sites was found; were enough sequences scored that hold one?"
 
 
-def _counted(motifs: Sequence[Motif], hits: pd.DataFrame) -> pd.DataFrame:
-    by = {str(name): table for name, table in hits.groupby("motif")}
-    rows = [
-        (
-            m.name,
-            m.consensus,
-            len(m.sites),
-            len(by[m.name]),
-            by[m.name]["sequence"].nunique(),
-            by[m.name]["contribution"].mean(),
-        )
-        for m in motifs
-    ]
-    return pd.DataFrame(rows, columns=["motif", "consensus", "sites", "hits", "sequences", "contribution"])
+def _counted(motifs: Sequence[Motif], hits: pd.DataFrame, enriched: Mapping[str, Enrichment]) -> pd.DataFrame:
+    rows = []
+    for motif in motifs:
+        places = hits[hits["motif"] == motif.name]
+        adds = float(places["contribution"].mean()) if len(places) else float(motif.contribution.sum())
+        held, by_chance = enriched[motif.name][:2] if motif.name in enriched else (np.nan, np.nan)
+        counts = (len(motif.sites), len(places), places["sequence"].nunique())
+        rows.append((motif.name, motif.consensus, *counts, adds, held, by_chance))
+    return pd.DataFrame(rows, columns=_COLUMNS["summary"][1:])
 
 
 def _opened(scores: Path) -> h5py.File:

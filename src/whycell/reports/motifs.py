@@ -106,6 +106,7 @@ def _card(motif: Motif, counts: Any, named: Any, hits: pd.DataFrame, result: Mot
         "sites": len(motif.sites),
         "hits": int(counts["hits"]),
         "sequences": int(counts["sequences"]),
+        "enriched": None if np.isnan(counts["held"]) else (int(counts["held"]), round(counts["held_by_chance"])),
         "several": percent(float((per_sequence > 1).mean()) if len(per_sequence) else 0.0),
         "contribution": float(counts["contribution"]),
         "logos": [{"what": what, "svg": logo_svg(h, label=f"{motif.name}: {what}")} for what, h in drawn],

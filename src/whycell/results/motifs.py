@@ -77,8 +77,9 @@ class MotifFindings:
     left_out
         One row a pattern that is not reported: ``task, motif, consensus, sites, reason``.
     summary
-        One row a motif: ``task, motif, consensus, sites, hits, sequences`` (that hold a hit) and ``contribution``
-        (mean over its hits).
+        One row a motif: ``task, motif, consensus, sites, hits, sequences`` (that hold a hit), ``contribution`` (mean
+        over its hits, or over its sites where it has none) and, of a motif that is told without places, ``held`` and
+        ``held_by_chance``: sequences that hold it, and those of their shuffles that do.
     provenance
         Plain values: inputs, versions, seed.
     """
