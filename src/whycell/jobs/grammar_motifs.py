@@ -10,13 +10,12 @@ from pathlib import Path
 import pandas as pd
 
 from whycell.errors import FormatError, UsageError
+from whycell.jobs.motif_names import read_known_names
 from whycell.jobs.motifs import read_hits, read_motifs
 from whycell.patterns.insertions import core_of
 from whycell.results.motifs import Motif
 
 __all__ = ["MotifFolder", "TakenMotif", "described_motifs", "taken_motifs"]
-
-_KNOWN = 0.05  # q of the match that a motif is called by
 
 
 @dataclass(frozen=True)
@@ -126,12 +125,7 @@ def taken_motifs(folder: MotifFolder, task: str, *, chosen: Sequence[str], most:
 
 def described_motifs(folder: MotifFolder, task: str, *, some: Sequence[TakenMotif]) -> pd.DataFrame:
     """``GrammarFindings.motifs`` of ``some`` of a task: a motif is called what it is most like, or else its letters."""
-    try:
-        known = pd.read_csv(folder.path / "matches.tsv", sep="\t", dtype={"task": str, "motif": str, "name": str})
-        known = known[known["q"] <= _KNOWN].sort_values("q", kind="stable").drop_duplicates(["task", "motif"])
-        called = {(row.task, row.motif): str(row.name_) for row in known.rename(columns={"name": "name_"}).itertuples()}
-    except (OSError, ValueError, KeyError):
-        called = {}
+    called = read_known_names(folder.path)
     counts = folder.hits.groupby(["task", "motif"]).size()
     rows, labels = [], list[str]()
     for motif in some:

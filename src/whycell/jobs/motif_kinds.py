@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 
 from whycell.errors import UsageError
+from whycell.jobs.motif_names import known_names
 from whycell.patterns.kinds import Found, describe_totals, find_kinds, motif_totals
 from whycell.patterns.partition import centres
 from whycell.results.kinds import Kinds
 from whycell.results.motifs import MotifFindings
 
-__all__ = ["add_kinds", "kinds_asked", "known_as", "read_kinds", "write_kinds"]
+__all__ = ["add_kinds", "kinds_asked", "read_kinds", "write_kinds"]
 
-_SURE = 0.05  # q of a known motif that lends its name
 _CARRIED = 0.5  # share of a kind's sequences that hold a motif it is called by
 _STRONG = 1 / 3  # of the most that any kind takes from it
 _FAINT = 0.1  # of the most that any motif of the task adds to any kind
@@ -74,21 +74,6 @@ def add_kinds(
     return Kinds(kinds, profile, _sequences(found, rows, names), numbers, p_value, how, totals)
 
 
-def known_as(matches: pd.DataFrame, task: str, name: str) -> str:
-    """The known motif that a motif is surely like, or nothing.
-
-    Parameters
-    ----------
-    matches
-        As in ``MotifFindings``.
-    task, name
-        Of the motif.
-    """
-    like = matches[(matches["task"] == task) & (matches["motif"] == name)]
-    like = like[like["q"].astype(float) <= _SURE]
-    return str(like["name"].iloc[0]) if len(like) else ""
-
-
 def write_kinds(kinds: Kinds, folder: Path) -> None:
     """``kinds.tsv``, ``kind_of.tsv``, ``kind_motifs.tsv`` and ``kind_numbers.tsv``.
 
@@ -129,8 +114,9 @@ def _profile(
     of_task = np.array([[size[:, [other == task for other, _ in motifs]].max() for task, _ in motifs]])
     strong = (size >= _STRONG * size.max(axis=0)) & (size > _FAINT * of_task)
     named = (share >= _CARRIED) & strong
+    known = known_names(result.matches)
     words = {
-        (task, motif.name): known_as(result.matches, task, motif.name) or motif.consensus
+        (task, motif.name): known.get((task, motif.name)) or motif.consensus
         for task, found in result.motifs.items()
         for motif in found
     }

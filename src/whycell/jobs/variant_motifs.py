@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
+from whycell.jobs.motif_names import read_known_names
 from whycell.jobs.motifs import read_motifs
 from whycell.patterns.known import read_meme
 from whycell.patterns.variant_motifs import ScoredMotifs, scored_motifs
 
 __all__ = ["collected_motifs"]
-
-_LIKE = 0.05  # q up to which a discovered motif is called by the name of a known one
 
 
 def collected_motifs(
@@ -36,7 +34,7 @@ def collected_motifs(
     found: list[tuple[str, str, str, int, np.ndarray]] = []
     notes: list[str] = []
     if motifs is not None:
-        called = _called(Path(motifs) / "matches.tsv")
+        called = read_known_names(motifs)
         by_task = read_motifs(motifs)
         for task in tasks:
             for motif in by_task.get(task, []):
@@ -54,14 +52,3 @@ def collected_motifs(
     if ready.too_short:
         notes.append(f"{ready.too_short} motifs say so little that random letters reach their best score too often.")
     return ready, tuple(notes)
-
-
-def _called(path: Path) -> dict[tuple[str, str], str]:
-    """The known motif that each discovered one is most like, by task and name."""
-    try:
-        table = pd.read_csv(path, sep="\t", dtype={"task": str, "motif": str, "name": str}, keep_default_na=False)
-    except (OSError, ValueError):
-        return {}
-    near = table[pd.to_numeric(table["q"], errors="coerce") <= _LIKE].sort_values("q", kind="stable")
-    best = near.iloc[::-1]  # the nearest is told last, and stays
-    return dict(zip(zip(best["task"], best["motif"], strict=True), best["name"], strict=True))

@@ -76,11 +76,11 @@ def significance(masks: np.ndarray, outputs: np.ndarray, *, draws: int = 20, see
 
 
 def q_values(p: np.ndarray) -> np.ndarray:
-    """(n,) false discovery rates of p-values (Benjamini and Hochberg 1995)."""
+    """(n,) false discovery rates of p-values (Benjamini and Hochberg 1995); what is NaN was not tested, and stays."""
     p = np.asarray(p, dtype=np.float64)
-    order = np.argsort(p)
-    raised = p[order] * len(p) / np.arange(1, len(p) + 1)
-    out = np.empty_like(p)
+    order = np.argsort(p)[: np.count_nonzero(~np.isnan(p))]  # NaN is sorted last
+    raised = p[order] * len(order) / np.arange(1, len(order) + 1)
+    out = np.full_like(p, np.nan)
     out[order] = np.minimum(np.minimum.accumulate(raised[::-1])[::-1], 1.0)
     return out
 

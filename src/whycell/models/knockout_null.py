@@ -48,8 +48,4 @@ def pooled_p_values(value: np.ndarray, null: np.ndarray, alike: np.ndarray) -> n
 
 def q_values(p: np.ndarray) -> np.ndarray:
     """Benjamini and Hochberg 1995, of any shape: the least false discovery rate at which each is called; NaN stays."""
-    flat = np.asarray(p, dtype=float).ravel()
-    out = np.full(len(flat), np.nan)
-    known = np.flatnonzero(np.isfinite(flat))
-    out[known] = significance.q_values(flat[known])
-    return out.reshape(np.shape(p))
+    return significance.q_values(np.ravel(p)).reshape(np.shape(p))
