@@ -73,7 +73,7 @@ def contexts(findings):
 
 
 def test_a_motif_without_sure_places_is_said_to_be_one(findings, kinds):
-    assert "31 sequences hold it, against 9 of their shuffles" in motifs_page(findings, kinds)
+    assert "31 sequences hold it, against 9 of their shuffles" in motifs_page(findings, kinds=kinds)
 
 
 def test_letters_of_a_logo_add_up_and_stand_in_order():
