@@ -23,11 +23,16 @@ from whycell.models.sequence import SequenceModel
 from whycell.patterns.variant_motifs import MotifChange, ScoredMotifs, fits, likeness
 from whycell.results.variants import DrawnVariant
 
-__all__ = ["Tracks"]
+__all__ = ["Tracks", "unit_of"]
 
 _SHOWN = 30  # letters on either side of a variant that is drawn
 _DRAWN = 12
 _FACTS = ("effect", "spread", "p", "q", "ref_value", "alt_value", "motif_name", "what", "score_ref", "score_alt")
+
+
+def unit_of(model: SequenceModel) -> float:
+    """What a difference of outputs of ``model`` is divided by: log odds stay, counts are told in powers of two."""
+    return 1.0 if model.kind == "class" else float(np.log(2))
 
 
 @dataclass(frozen=True)
@@ -71,8 +76,7 @@ class Tracks:
             target=at,
             rule="genomics",
         )
-        unit = 1.0 if self.model.kind == "class" else float(np.log(2))
-        total = np.asarray(scores.values).sum(axis=1) / unit
+        total = np.asarray(scores.values).sum(axis=1) / unit_of(self.model)
         return total[: len(windows)], total[len(windows) :]
 
     def named(

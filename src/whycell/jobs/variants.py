@@ -10,94 +10,35 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit
 
 from whycell.compute import Talk
 from whycell.data.genome_letters import GenomeLetters
-from whycell.data.variant_windows import KINDS, Change, change_of, rolled
-from whycell.data.variants import LeftOut, Variant, matching_variants, read_variants
+from whycell.data.variants import LeftOut
 from whycell.data.whole import check_free, write_whole, written_whole
 from whycell.errors import UsageError
 from whycell.jobs.record import fingerprint_file, write_run
 from whycell.jobs.sequences_opened import asked_tasks, opened_model
+from whycell.jobs.variant_answers import Asking, answered, chunks, letters_about, null_effects
 from whycell.jobs.variant_motifs import collected_motifs
-from whycell.jobs.variant_table import AT, change_in_row, motif_fields, number, read_rows, table_columns, write_table
+from whycell.jobs.variant_table import AT, change_in_row, read_rows, table_columns, write_table
 from whycell.jobs.variant_tracks import Tracks
 from whycell.lenses.significance import q_values
-from whycell.models.sequence import SequenceModel
 from whycell.models.sequence_fit import torch_threads
-from whycell.patterns.variant_motifs import MotifChange, ScoredMotifs, changed_motifs, first_for
-from whycell.patterns.variants import Effects, NullEffects, Reservoir, variant_effects
+from whycell.patterns.variant_motifs import changed_motifs
+from whycell.patterns.variants import NullEffects, Reservoir
 from whycell.results.variants import VariantFindings
 
 __all__ = ["effects_of_variants"]
 
-_CHUNK = 256
 _TOP = 20
 _NULL = (1000, 20_000)  # random changes of each kind, at least and at most
 _SAMPLED = 5000  # variants of each kind that they are drawn about
 _SCORED = 32  # variants whose bases are scored at a time
-
-
-@dataclass(frozen=True)
-class _Work:
-    """What stays the same from chunk to chunk."""
-
-    model: SequenceModel
-    genome: GenomeLetters
-    tasks: list[str]
-    motifs: ScoredMotifs | None
-    shifts: int
-    path: Path
-
-    @property
-    def unit(self) -> float:
-        """What a difference of outputs is divided by: counts are told in powers of two."""
-        return 1.0 if self.model.kind == "class" else float(np.log(2))
-
-    @property
-    def columns(self) -> list[int]:
-        return [self.model.tasks_.index(task) for task in self.tasks]
-
-    @property
-    def longest(self) -> int:
-        return int(self.model.length_) // 2 - self.shifts
-
-    def ask(self, x: np.ndarray) -> np.ndarray:
-        """Log odds before calibration, or logarithms of counts, of the tasks asked for."""
-        return self.model.logits(x)[:, self.columns]
-
-    def effects(self, changes: Sequence[Change]) -> Effects:
-        return variant_effects(self.ask, changes, genome=self.genome, length=self.model.length_, shifts=self.shifts)
-
-    def values(self, output: np.ndarray) -> np.ndarray:
-        """Calibrated probabilities, or expected counts."""
-        output = output * self.model.scale_[self.columns] + self.model.shift_[self.columns]
-        if self.model.kind == "class":
-            return np.asarray(expit(output))
-        return np.asarray(np.exp(output) if self.model.kind == "counts" else np.maximum(np.expm1(output), 0))
-
-    def usable(self, left_out: LeftOut, *, allowed: float) -> Iterator[tuple[Variant, Change]]:
-        found = matching_variants(
-            read_variants(self.path, left_out=left_out),
-            self.genome,
-            left_out=left_out,
-            allowed=allowed,
-            source=self.path,
-        )
-        for variant in found:
-            change = rolled(change_of(variant), self.genome, behind=False)
-            if max(change.stop - change.start, len(change.letters)) > self.longest:
-                left_out.add(f"longer than the {self.longest} letters that the model's window has room for", variant)
-            else:
-                yield variant, change
 
 
 def effects_of_variants(
@@ -174,7 +115,7 @@ def effects_of_variants(
     talk = talk or Talk()
     check_free(output, report, force=force)
     trained = opened_model(model, threads=threads, device=device)
-    work = _Work(trained, GenomeLetters(genome), asked_tasks(tasks, trained), None, shifts, variants)
+    work = Asking(trained, GenomeLetters(genome), asked_tasks(tasks, trained), None, shifts, variants)
     if work.longest < 1:
         msg = f"shifts is {shifts}; wanted fewer than half of the {trained.length_} letters that the model reads."
         raise UsageError(msg)
@@ -189,16 +130,16 @@ def effects_of_variants(
         raise left_out.nothing_left(variants)
     _tell(left_out, talk)
     null = min(max(n // 10, _NULL[0]), _NULL[1]) if null is None else null
-    background = _background(reservoir, work)
+    background = letters_about(reservoir, work)
     found, about = collected_motifs(motifs, known, tasks=work.tasks, background=background, p=motif_p)
     for note in about:
         talk.warn(note)
     work = replace(work, motifs=found)
     with torch_threads(threads), written_whole(output, force=force) as scratch:
-        nulls = _null(reservoir, work, null, talk) if null else NullEffects({})
+        nulls = null_effects(reservoir, work, n=null, talk=talk) if null else NullEffects({})
         with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as folder:
             rows = Path(folder) / "rows.tsv"
-            size, p, padded = _answered(work, nulls, rows, n=n, talk=talk)
+            size, p, padded = answered(work, nulls, rows, n=n, talk=talk)
             q, rank = _judged(p), _ranked(size)
             tracks = Tracks(trained, work.genome, references=references, seed=seed)
             top, named = _explained(read_rows(rows, q, rank), work, tracks, most=explained, talk=talk)
@@ -246,82 +187,8 @@ def _tell(left_out: LeftOut, talk: Talk) -> None:
         talk.warn(f"{n:,} alleles are left out: {reason} (first {left_out.first[reason]}).")
 
 
-def _background(reservoir: Reservoir, work: _Work) -> np.ndarray:
-    """(4,) shares of letters about a sample of the variants, the same on either strand."""
-    counts = np.ones(4)
-    half = work.model.length_ // 2
-    for kind in KINDS:
-        for change in reservoir.kept[kind][:500]:
-            here = work.genome.codes(change.chromosome, change.start - half, change.start + half)
-            counts += np.bincount(here, minlength=5)[:4]
-    counts = counts + counts[::-1]
-    return np.asarray(counts / counts.sum())
-
-
-def _null(reservoir: Reservoir, work: _Work, null: int, talk: Talk) -> NullEffects:
-    drawn = reservoir.null_changes(null, work.genome, length=work.model.length_)
-    found = {}
-    with talk.progress("asking about random changes", sum(map(len, drawn.values()))) as bar:
-        for kind, changes in drawn.items():
-            parts = []
-            for part in _chunks(iter(changes)):
-                parts.append(work.effects(part).effect / work.unit)
-                bar.advance(len(part))
-            if parts:
-                found[kind] = np.concatenate(parts)
-    return NullEffects(found)
-
-
-def _answered(work: _Work, nulls: NullEffects, rows: Path, *, n: int, talk: Talk) -> tuple[np.ndarray, np.ndarray, int]:
-    """Rows without q and rank in a file; (n, n_tasks) float32 sizes of effects and p-values; alleles padded."""
-    size, p = (np.empty((n, len(work.tasks)), dtype=np.float32) for _ in range(2))
-    at = padded = 0
-    with rows.open("w", encoding="utf-8") as file, talk.progress("asking about variants", n) as bar:
-        for part in _chunks(work.usable(LeftOut(), allowed=1.0)):
-            changes = [change for _, change in part]
-            effects = work.effects(changes)
-            told = slice(at, at + len(part))
-            effect = effects.effect / work.unit
-            chance = nulls.p_values([c.kind for c in changes], effect)
-            size[told], p[told] = np.abs(effect), chance
-            changed = (
-                changed_motifs(changes, work.motifs, genome=work.genome)
-                if work.motifs is not None
-                else [[] for _ in changes]
-            )
-            _write_rows(file, part, effects, chance, changed, work)
-            at, padded = at + len(part), padded + int(effects.padded.sum())
-            bar.advance(len(part))
-    return size, p, padded
-
-
-def _write_rows(
-    file: TextIO,
-    part: Sequence[tuple[Variant, Change]],
-    effects: Effects,
-    chance: np.ndarray,
-    changed: Sequence[Sequence[MotifChange]],
-    work: _Work,
-) -> None:
-    effect, spread = effects.effect / work.unit, effects.spread / work.unit
-    ref, alt = work.values(effects.ref), work.values(effects.alt)
-    for row, (variant, change) in enumerate(part):
-        of_variant = (variant.chromosome, str(variant.position), variant.name, variant.ref, variant.alt, change.kind)
-        for at, task in enumerate(work.tasks):
-            values = (effect[row, at], spread[row, at], ref[row, at], alt[row, at], chance[row, at])
-            fields = [*of_variant, task, *map(number, values), "", ""]
-            if work.motifs is not None:
-                of_task = _of_task(changed[row], work.motifs, task)
-                fields += motif_fields(change, first_for(of_task, work.motifs, effect=effect[row, at]), work.motifs)
-            file.write("\t".join(fields) + "\n")
-
-
-def _of_task(found: Sequence[MotifChange], motifs: ScoredMotifs, task: str) -> list[MotifChange]:
-    return [each for each in found if motifs.tasks[each.motif] in ("", task)]
-
-
 def _explained(
-    rows: Iterator[tuple[list[str], int]], work: _Work, tracks: Tracks, *, most: int, talk: Talk
+    rows: Iterator[tuple[list[str], int]], work: Asking, tracks: Tracks, *, most: int, talk: Talk
 ) -> tuple[pd.DataFrame, dict[int, list[str]]]:
     """The largest effects as a table, and by row the columns of motifs, now that contributions are known."""
     wanted: dict[str, list[tuple[int, list[str]]]] = {task: [] for task in work.tasks}
@@ -334,7 +201,7 @@ def _explained(
     found: dict[int, list[str]] = {}
     with talk.progress("scoring the letters of motifs", sum(map(len, wanted.values()))) as bar:
         for task, of_task in wanted.items():
-            for part in _chunks(iter(of_task), _SCORED):
+            for part in chunks(of_task, _SCORED):
                 found |= _named(part, task, work, tracks)
                 bar.advance(len(part))
     for at, fields in top:
@@ -346,23 +213,22 @@ def _explained(
     return table.sort_values(["task", "rank"], kind="stable", ignore_index=True), found
 
 
-def _named(part: Sequence[tuple[int, list[str]]], task: str, work: _Work, tracks: Tracks) -> dict[int, list[str]]:
+def _named(part: Sequence[tuple[int, list[str]]], task: str, work: Asking, tracks: Tracks) -> dict[int, list[str]]:
     motifs = work.motifs
     if motifs is None:
         return {}
     changes = [change_in_row(fields, work.genome) for _, fields in part]
-    changed = [_of_task(each, motifs, task) for each in changed_motifs(changes, motifs, genome=work.genome)]
+    changed = [motifs.of_task(each, task) for each in changed_motifs(changes, motifs, genome=work.genome)]
     effects = [float(fields[AT["effect"]]) for _, fields in part]
     columns = tracks.named(changes, changed, motifs, task=task, effects=effects)
     return {at: column for (at, _), column in zip(part, columns, strict=True)}
 
 
 def _judged(p: np.ndarray) -> np.ndarray:
-    """Benjamini and Hochberg's q of every task by itself, NaN where there is no p."""
-    q = np.full(p.shape, np.nan, dtype=np.float32)
+    """Benjamini and Hochberg's q of every task by itself."""
+    q = np.empty(p.shape, dtype=np.float32)
     for at in range(p.shape[1]):
-        known = ~np.isnan(p[:, at])
-        q[known, at] = q_values(p[known, at])
+        q[:, at] = q_values(p[:, at])
     return q
 
 
@@ -371,8 +237,3 @@ def _ranked(size: np.ndarray) -> np.ndarray:
     for at in range(size.shape[1]):
         rank[np.argsort(-size[:, at], kind="stable"), at] = np.arange(1, len(size) + 1)
     return rank
-
-
-def _chunks(items: Iterator[Any], size: int = _CHUNK) -> Iterator[list[Any]]:
-    while part := list(islice(items, size)):
-        yield part

@@ -79,6 +79,10 @@ class ScoredMotifs:
         """Motifs that no letters make stand."""
         return int((self.least == _UNREACHABLE).sum())
 
+    def of_task(self, found: Sequence[MotifChange], task: str) -> list[MotifChange]:
+        """Those of ``found`` whose motif is of ``task``, or of any."""
+        return [each for each in found if self.tasks[each.motif] in ("", task)]
+
     def p_value(self, motif: int, score: int) -> float:
         """Probability that random letters at one place, on one strand, score as high.
 
