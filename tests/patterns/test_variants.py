@@ -9,7 +9,8 @@ from whycell.data.genome_letters import GenomeLetters, as_codes
 from whycell.data.variant_windows import Change, change_of, rolled
 from whycell.data.variants import Variant
 from whycell.encode.sequences import one_hot
-from whycell.patterns.variant_motifs import changed_motifs, first_for, scored_motifs
+from whycell.patterns.named_motifs import first_for
+from whycell.patterns.variant_motifs import changed_motifs, scored_motifs
 from whycell.patterns.variants import NullEffects, Reservoir, random_change, variant_effects
 
 LENGTH, SIZE = 41, 300

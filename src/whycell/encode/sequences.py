@@ -23,7 +23,15 @@ import numpy as np
 
 from whycell.errors import DataError, UsageError
 
-__all__ = ["LETTERS", "composition_background", "dinucleotide_shuffle", "from_one_hot", "gc_background", "one_hot"]
+__all__ = [
+    "LETTERS",
+    "composition_background",
+    "dinucleotide_shuffle",
+    "from_one_hot",
+    "gc_background",
+    "one_hot",
+    "one_hot_of",
+]
 
 #: The rows of a one-hot sequence.
 LETTERS = "ACGT"
@@ -71,7 +79,20 @@ def one_hot(sequences: Sequence[str]) -> np.ndarray:
     >>> one_hot(["ACn"])[0].tolist()
     [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
     """
-    return _spread(_letters(sequences))
+    return one_hot_of(_letters(sequences))
+
+
+def one_hot_of(codes: np.ndarray, *, dtype: Any = np.float32) -> np.ndarray:
+    """Letters that are numbers already, to four rows.
+
+    Parameters
+    ----------
+    codes
+        (n, length) uint8: 0 to 3 for A, C, G and T, 4 for an unknown base.
+    dtype
+        Of what is returned: (n, 4, length) ones and zeros.
+    """
+    return np.asarray(codes[:, None, :] == np.arange(len(LETTERS), dtype=np.uint8)[:, None], dtype=dtype)
 
 
 def from_one_hot(x: Any) -> list[str]:
@@ -187,10 +208,6 @@ def _codes_of(x: Any) -> np.ndarray:
         msg = "a column that is not one letter: wanted a single one, or zeros for an unknown base; see one_hot"
         raise DataError(msg)
     return np.where(ones == 1, x.argmax(axis=1), _UNKNOWN).astype(np.uint8)
-
-
-def _spread(codes: np.ndarray) -> np.ndarray:
-    return (codes[:, None, :] == np.arange(len(LETTERS), dtype=np.uint8)[:, None]).astype(np.float32)
 
 
 @_compiled

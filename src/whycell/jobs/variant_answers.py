@@ -18,7 +18,8 @@ from whycell.data.variants import LeftOut, Variant, matching_variants, read_vari
 from whycell.jobs.variant_table import motif_fields, number
 from whycell.jobs.variant_tracks import unit_of
 from whycell.models.sequence import SequenceModel
-from whycell.patterns.variant_motifs import MotifChange, ScoredMotifs, changed_motifs, first_for
+from whycell.patterns.named_motifs import first_for, of_task
+from whycell.patterns.variant_motifs import MotifChange, ScoredMotifs, changed_motifs
 from whycell.patterns.variants import Effects, NullEffects, Reservoir, variant_effects
 
 __all__ = ["Asking", "answered", "chunks", "letters_about", "null_effects"]
@@ -216,6 +217,6 @@ def _write_rows(
             values = (effect[row, at], spread[row, at], ref[row, at], alt[row, at], chance[row, at])
             fields = [*of_variant, task, *map(number, values), "", ""]
             if work.motifs is not None:
-                of_task = work.motifs.of_task(changed[row], task)
-                fields += motif_fields(change, first_for(of_task, work.motifs, effect=effect[row, at]), work.motifs)
+                own = of_task(changed[row], work.motifs, task=task)
+                fields += motif_fields(change, first_for(own, work.motifs, effect=effect[row, at]), work.motifs)
             file.write("\t".join(fields) + "\n")

@@ -16,11 +16,12 @@ import pandas as pd
 
 from whycell.data.genome_letters import GenomeLetters, as_letters
 from whycell.data.variant_windows import Change, Window, windows_of
-from whycell.encode.sequences import dinucleotide_shuffle
+from whycell.encode.sequences import dinucleotide_shuffle, one_hot_of
 from whycell.jobs.variant_table import change_in_row, motif_fields
 from whycell.lenses import deeplift
 from whycell.models.sequence import SequenceModel
-from whycell.patterns.variant_motifs import MotifChange, ScoredMotifs, fits, likeness
+from whycell.patterns.named_motifs import fits, likeness
+from whycell.patterns.variant_motifs import MotifChange, ScoredMotifs
 from whycell.results.variants import DrawnVariant
 
 __all__ = ["Tracks", "unit_of"]
@@ -67,7 +68,7 @@ class Tracks:
             The output that is explained.
         """
         at = self.model.tasks_.index(task)
-        ref, alt = (_one_hot(np.stack([getattr(w, side) for w in windows])) for side in ("ref", "alt"))
+        ref, alt = (one_hot_of(np.stack([getattr(w, side) for w in windows])) for side in ("ref", "alt"))
         shuffled = dinucleotide_shuffle(ref, self.references, seed=self.seed)
         scores = deeplift(
             self.model.module,
@@ -175,7 +176,3 @@ def _drawn(row: dict[str, Any], change: Change, window: Window, ref: np.ndarray,
         motif,
         {name: row[name] for name in _FACTS if name in row and row[name] != ""},
     )
-
-
-def _one_hot(codes: np.ndarray) -> np.ndarray:
-    return np.asarray(codes[:, None, :] == np.arange(4, dtype=np.uint8)[:, None], dtype=np.float32)

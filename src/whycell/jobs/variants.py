@@ -29,6 +29,7 @@ from whycell.jobs.variant_table import AT, change_in_row, read_rows, table_colum
 from whycell.jobs.variant_tracks import Tracks
 from whycell.lenses.significance import q_values
 from whycell.models.sequence_fit import torch_threads
+from whycell.patterns.named_motifs import of_task
 from whycell.patterns.variant_motifs import changed_motifs
 from whycell.patterns.variants import NullEffects, Reservoir
 from whycell.results.variants import VariantFindings
@@ -218,7 +219,7 @@ def _named(part: Sequence[tuple[int, list[str]]], task: str, work: Asking, track
     if motifs is None:
         return {}
     changes = [change_in_row(fields, work.genome) for _, fields in part]
-    changed = [motifs.of_task(each, task) for each in changed_motifs(changes, motifs, genome=work.genome)]
+    changed = [of_task(each, motifs, task=task) for each in changed_motifs(changes, motifs, genome=work.genome)]
     effects = [float(fields[AT["effect"]]) for _, fields in part]
     columns = tracks.named(changes, changed, motifs, task=task, effects=effects)
     return {at: column for (at, _), column in zip(part, columns, strict=True)}

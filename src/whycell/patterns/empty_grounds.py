@@ -14,6 +14,7 @@ import pandas as pd
 
 from whycell.encode.sequences import dinucleotide_shuffle
 from whycell.errors import DataError
+from whycell.patterns.scan import log_odds
 from whycell.results.motifs import Motif
 
 __all__ = ["empty_backgrounds", "likeness"]
@@ -78,8 +79,8 @@ def likeness(motif: Motif, x: np.ndarray, share: np.ndarray) -> np.ndarray:
     share
         (4,) of each letter in the background.
     """
-    odds = np.log2(np.maximum(motif.letters, 1e-4) / share[:, None]).astype(np.float32)
-    turned = np.log2(np.maximum(motif.letters[::-1, ::-1], 1e-4) / share[:, None]).astype(np.float32)
+    odds = log_odds(motif.letters, share).astype(np.float32)
+    turned = log_odds(motif.letters[::-1, ::-1], share).astype(np.float32)
     windows = np.lib.stride_tricks.sliding_window_view(x, motif.width, axis=2)
     forward, backward = (np.einsum("nblw,bw->nl", windows, table, optimize=True) for table in (odds, turned))
     return np.asarray(np.maximum(forward, backward))
@@ -89,7 +90,7 @@ def _clear_site(motif: Motif, x: np.ndarray, share: np.ndarray) -> float:
     """Log odds that all but the weakest sites have; half of the best there can be where sites are not known."""
     sites = motif.sites
     known = len(sites) and bool(((sites["stop"] <= x.shape[2]) & (sites["start"] >= 0)).all())
-    best = float(np.log2(motif.letters / share[:, None]).max(axis=0).sum())
+    best = float(log_odds(motif.letters, share).max(axis=0).sum())
     if not known:
         return best / 2
     rows, starts = sites["sequence"].to_numpy(), sites["start"].to_numpy()

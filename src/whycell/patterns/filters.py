@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["TopWindows", "meme_of"]
+from whycell.patterns.scan import codes_of
 
-_UNKNOWN = 4
+__all__ = ["TopWindows", "meme_of"]
 
 
 class TopWindows:
@@ -35,7 +35,7 @@ class TopWindows:
 
     def add(self, x: np.ndarray, contributions: np.ndarray) -> None:
         """Show sequences (n, 4, length) and what the channels add there (n, channels, positions)."""
-        codes = np.where(x.sum(axis=1) > 0, x.argmax(axis=1), _UNKNOWN).astype(np.uint8)
+        codes = codes_of(x)
         inside = np.flatnonzero((self.first >= 0) & (self.first + self.width <= x.shape[2]))
         if not len(inside):
             return

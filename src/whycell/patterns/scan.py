@@ -9,7 +9,7 @@ from typing import Any
 import numba
 import numpy as np
 
-__all__ = ["END", "Places", "codes_of", "scan"]
+__all__ = ["END", "Places", "codes_of", "log_odds", "scan"]
 
 _UNKNOWN = 4
 #: No letter: a window that reaches it is none.
@@ -46,6 +46,11 @@ def codes_of(x: np.ndarray) -> np.ndarray:
     return np.where(x.any(axis=1), x.argmax(axis=1), _UNKNOWN).astype(np.uint8)
 
 
+def log_odds(letters: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """(4, width) bits by which ``letters`` (4, width) are commoner than in the ``background`` (4,); none impossible."""
+    return np.asarray(np.log2(np.maximum(letters, _LEAST_SHARE) / background[:, None]))
+
+
 def scan(codes: np.ndarray, letters: np.ndarray, *, background: np.ndarray, least: float) -> Places:
     """Places above ``least`` on the better strand, none of them covered by half or more by a better one.
 
@@ -61,9 +66,9 @@ def scan(codes: np.ndarray, letters: np.ndarray, *, background: np.ndarray, leas
         Bits.
     """
     odds = np.zeros((END, letters.shape[1]), dtype=np.float32)
-    odds[:4] = np.log2(np.maximum(letters, _LEAST_SHARE) / background[:, None])
+    odds[:4] = log_odds(letters, background)
     turned = np.zeros_like(odds)
-    turned[:4] = np.log2(np.maximum(letters[::-1, ::-1], _LEAST_SHARE) / background[:, None])
+    turned[:4] = log_odds(letters[::-1, ::-1], background)
     most = len(codes) * (codes.shape[1] // (letters.shape[1] // 2 + 1) + 1)
     where = np.empty((most, 2), dtype=np.int64)
     score = np.empty(most, dtype=np.float32)

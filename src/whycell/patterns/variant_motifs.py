@@ -5,11 +5,6 @@ steps the distribution of the score of random letters is exact (one convolution 
 p-value of a score is too, and a motif *stands* where it is at most ``p``: where a place of random letters scores so
 high that rarely.
 
-Hundreds of known motifs look alike, and of 1,400 some fifteen stand over any place by chance. Of those that a variant
-changes, the first is therefore one whose change fits the effect: a motif that helps (one of a collection is taken to)
-comes with a rise and goes with a fall. Where the contributions of the letters are known, the one named is that whose
-scores, letter by letter and five letters beyond its ends, are most like them (cosine).
-
 ``made``: the motif stands in the alternative only; ``broken``: in the reference only; ``strengthened`` and
 ``weakened``: in both, with another score. A change of less than a bit (odds that do not double) is none.
 """
@@ -25,12 +20,11 @@ from whycell.data.genome_letters import GenomeLetters
 from whycell.data.variant_windows import Change
 from whycell.encode.kernels import compiled
 
-__all__ = ["MotifChange", "ScoredMotifs", "changed_motifs", "first_for", "fits", "likeness", "scored_motifs"]
+__all__ = ["MotifChange", "ScoredMotifs", "changed_motifs", "scored_motifs"]
 
 STEPS = 20  # of a score, in a bit
 _NOISE = 0.01  # share of letters that are taken for random ones: no letter is impossible
 _LEAST_BITS = 1.0
-_BEYOND = 5  # letters on either side of a motif whose contributions speak against it
 _UNREACHABLE = np.iinfo(np.int32).max
 _NOWHERE = -(1 << 30)
 
@@ -78,10 +72,6 @@ class ScoredMotifs:
     def too_short(self) -> int:
         """Motifs that no letters make stand."""
         return int((self.least == _UNREACHABLE).sum())
-
-    def of_task(self, found: Sequence[MotifChange], task: str) -> list[MotifChange]:
-        """Those of ``found`` whose motif is of ``task``, or of any."""
-        return [each for each in found if self.tasks[each.motif] in ("", task)]
 
     def p_value(self, motif: int, score: int) -> float:
         """Probability that random letters at one place, on one strand, score as high.
@@ -211,64 +201,6 @@ def changed_motifs(
     for each in found:
         each.sort(key=lambda c: (c.what not in ("made", "broken"), c.p, -abs(c.score_alt - c.score_ref), c.motif))
     return found
-
-
-def first_for(found: Sequence[MotifChange], motifs: ScoredMotifs, *, effect: float) -> list[MotifChange]:
-    """The same motifs, those before the others whose change fits the sign of the effect.
-
-    Parameters
-    ----------
-    found
-        Of one change, as ``changed_motifs`` gives them.
-    motifs
-        The collection.
-    effect
-        Of that change.
-    """
-    return sorted(found, key=lambda each: not fits(each, motifs, effect=effect))
-
-
-def fits(change: MotifChange, motifs: ScoredMotifs, *, effect: float) -> bool:
-    """Whether a motif that helps came with a rise or went with a fall; of one that hinders the other way round.
-
-    Parameters
-    ----------
-    change
-        What became of the motif.
-    motifs, effect
-        As of :func:`first_for`.
-    """
-    return bool((change.score_alt - change.score_ref) * motifs.helps[change.motif] * effect > 0)
-
-
-def likeness(
-    change: MotifChange, motifs: ScoredMotifs, *, codes: np.ndarray, contributions: np.ndarray, at: int
-) -> float:
-    """Cosine between what letters contribute and how the motif scores them, at its place and a little beyond.
-
-    Parameters
-    ----------
-    change
-        The motif, and where it is.
-    motifs
-        The collection.
-    codes, contributions
-        (length,) letters of the allele in which it is better, and what they contribute.
-    at
-        First letter of the change, in ``codes``.
-    """
-    width = int(motifs.widths[change.motif])
-    begin = int(motifs.offsets[change.motif])
-    table = (motifs.steps if change.strand == "+" else motifs.turned)[begin : begin + width]
-    start = at + change.offset
-    first, last = max(0, start - _BEYOND), min(len(codes), start + width + _BEYOND)
-    scores = np.zeros(last - first)
-    for column in range(max(0, -start), min(width, len(codes) - start)):
-        if codes[start + column] < 4:
-            scores[start + column - first] = table[column, codes[start + column]]
-    here = contributions[first:last] * motifs.helps[change.motif]
-    size = float(np.linalg.norm(here) * np.linalg.norm(scores))
-    return float(here @ scores) / size if size > 0 else 0.0
 
 
 def _what(ref: int, alt: int, least: int) -> str:

@@ -21,6 +21,7 @@ import numpy as np
 
 from whycell.data.genome_letters import GenomeLetters
 from whycell.data.variant_windows import KINDS, Change, windows_of
+from whycell.encode.sequences import one_hot_of
 
 __all__ = ["Ask", "Effects", "NullEffects", "Reservoir", "random_change", "variant_effects"]
 
@@ -82,7 +83,7 @@ def variant_effects(
             owner.append(at)
             padded[at] |= window.padded
     codes = np.frombuffer(b"".join(rows), dtype=np.uint8).reshape(len(rows), length)
-    output = np.asarray(ask(_one_hot(codes)), dtype=np.float64)
+    output = np.asarray(ask(one_hot_of(codes, dtype=np.uint8)), dtype=np.float64)
     of = np.array(owner, dtype=np.int64)
     ref, alt = (output[[pair[side] for pair in pairs]] for side in (0, 1))
     n = np.bincount(of, minlength=len(changes))[:, None]
@@ -216,7 +217,3 @@ def _summed(values: np.ndarray, of: np.ndarray, n: int) -> np.ndarray:
     found = np.zeros((n, values.shape[1]))
     np.add.at(found, of, values)
     return found
-
-
-def _one_hot(codes: np.ndarray) -> np.ndarray:
-    return np.asarray(codes[:, None, :] == np.arange(4, dtype=np.uint8)[:, None], dtype=np.uint8)
