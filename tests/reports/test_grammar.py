@@ -1,6 +1,7 @@
 """What the page of grammar says, word by word, and that no name in it is read as anything but a name."""
 
 import re
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -64,6 +65,14 @@ def test_what_is_reported_is_said_in_words(found):
         f"GATA1 and {EVIL}, on the whole: 0.4 log odds less than the sum of each alone, in 1 of 4 arrangements "
         "(q = 0.0010)."
     ]
+
+
+def test_gaps_that_real_pairs_favour_are_said(found):
+    often = found.ranges_counted.assign(n=[25] + [5] * (len(found.ranges_counted) - 1), q=0.005)
+    told = sentences(replace(found, ranges_counted=often))["counted"]
+    assert len(told) == 1
+    assert told[0].startswith("In the sequences, ")
+    assert "25 pairs, 4 expected (q = 0.0050)" in told[0]
 
 
 def test_the_page_stands_alone_and_escapes_every_name(found):

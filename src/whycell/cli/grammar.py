@@ -96,7 +96,7 @@ def grammar(
             print_json({"output": str(output), "reported": found.tests[found.tests["reported"]]})
             return
         told = sentences(found)
-        for line in [*(told["rules"] or ["No rule of grammar is reported."]), *told["sums"]]:
+        for line in [*(told["rules"] or ["No rule of grammar is reported."]), *told["sums"], *told["counted"]]:
             talk.note(line)
         if told["guessed"]:
             talk.note(

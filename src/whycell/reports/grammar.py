@@ -19,6 +19,7 @@ __all__ = ["grammar_page", "pair_figure", "sentences"]
 
 _STYLE: Any = {"text.parse_math": False, "font.size": 8.5, "text.color": INK, "axes.labelcolor": MUTED}
 _MOST_DRAWN = 30
+_SURE = 0.01
 _FEWEST_SEEN = 20  # real pairs, below which a network was hardly taught what it answers
 _SAME = {"AB++": "{a}→ {b}→", "AB+-": "{a}→ ←{b}", "BA++": "{b}→ {a}→", "BA+-": "←{b} {a}→", "AB-+": "←{a} {b}→"}
 _OF_ITSELF = {"++": "one behind the other", "+-": "face to face", "-+": "back to back"}
@@ -40,7 +41,7 @@ def sentences(result: GrammarFindings, *, task: str | None = None) -> dict[str, 
     Returns
     -------
     ``"rules"`` of grammar; those ``"guessed"``, of arrangements that fewer than 20 real pairs have; ``"sums"``, what
-    pairs do on the whole.
+    pairs do on the whole; ``"counted"``, gaps that 20 real pairs or more have, surely more than chance deals.
     """
     unit = str(result.provenance.get("unit", "log odds"))
     found = result.tests[result.tests["reported"]]
@@ -57,7 +58,17 @@ def sentences(result: GrammarFindings, *, task: str | None = None) -> dict[str, 
         of = str(rows["task"].iloc[0])
         line = (f"{of}: " if several else "") + _on_the_whole(rows, _labels(result, of), unit)
         (sums if rows["seen"].max() >= _FEWEST_SEEN else guessed).append(line)
-    return {"rules": rules, "guessed": guessed, "sums": sums}
+    common = result.ranges_counted if task is None else result.ranges_counted.query("task == @task")
+    sure = common["q"] <= float(result.provenance.get("fdr", _SURE))
+    counted = list[str]()
+    for row in common[sure & (common["n"] >= _FEWEST_SEEN)].itertuples():
+        labels = _labels(result, str(row.task))
+        head = f"{row.task}: " if several else ""
+        stands = _stands(row, labels[row.first], labels[row.second], _gaps(row.gaps))
+        counted.append(
+            f"{head}In the sequences, {stands}: {row.n:,} pairs, {row.expected:.2g} expected (q = {_small(row.q)})."
+        )
+    return {"rules": rules, "guessed": guessed, "sums": sums, "counted": counted}
 
 
 @mpl.rc_context(_STYLE)
