@@ -7,8 +7,10 @@ from whycell.data.sequences import Sequences
 from whycell.encode.sequences import one_hot
 from whycell.errors import DataError, ModelError, UsageError
 from whycell.lenses import hypothetical
+from whycell.models.folder import read_folder, write_folder
 from whycell.models.kmers import GappedKmers
 from whycell.models.sequence import SequenceModel, held_out_folds
+from whycell.models.sequence_store import KIND
 
 MOTIF, LENGTH = "TGACGTCA", 40
 SMALL = {
@@ -66,6 +68,22 @@ def test_the_same_seed_gives_the_same_weights_and_saving_keeps_them(model, tmp_p
     about.write_text(about.read_text().replace('"negatives": "given"', '"negatives": "gc"'))
     with pytest.raises(ModelError, match="edited"):
         SequenceModel.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"channels": 24}, "weights of other shapes"),
+        ({"of_a_later_version": 1}, "a card that this version cannot read"),
+    ],
+)
+def test_a_model_of_another_version_is_told_in_a_sentence(model, tmp_path, changed, said):
+    model.save(tmp_path / "model")
+    tensors, card = read_folder(tmp_path / "model", kind=KIND)
+    card["parameters"] |= changed
+    write_folder(tmp_path / "other", tensors, kind=KIND, about=card)
+    with pytest.raises(ModelError, match=rf"{said}.*; it was written by whycell .*: train it again"):
+        SequenceModel.load(tmp_path / "other")
 
 
 def test_positives_alone_are_learned_against_their_shuffles():

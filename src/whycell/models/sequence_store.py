@@ -53,6 +53,23 @@ def load_model(cls: type[SequenceModel], folder: Path | str) -> SequenceModel:
         It is damaged, edited, of another kind, or its weights do not fit the network.
     """
     tensors, card = read_folder(Path(folder), kind=KIND)
+    try:
+        model = _as_told(cls, card)
+    except (KeyError, TypeError) as error:
+        raise ModelError(_other_version(folder, card, f"a card that this version cannot read ({error})")) from error
+    model.scale_, model.shift_ = tensors.pop("scale"), tensors.pop("shift")
+    model.net_ = model.network_as_set()
+    try:
+        model.net_.load_state_dict({k.removeprefix("net."): torch.from_numpy(v) for k, v in tensors.items()})
+    except RuntimeError as error:
+        what = f"weights of other shapes than this version's {model.network!r} network"
+        raise ModelError(_other_version(folder, card, what)) from error
+    model.net_.eval()
+    return model
+
+
+def _as_told(cls: type[SequenceModel], card: Mapping[str, Any]) -> SequenceModel:
+    """All but the weights."""
     model = cls(**card["parameters"])
     model.tasks_, model.length_ = tuple(card["tasks"]), card["length"]
     model.out_length_ = card.get("out_length")
@@ -61,16 +78,9 @@ def load_model(cls: type[SequenceModel], folder: Path | str) -> SequenceModel:
     if isinstance(curve, Mapping):
         curve = [{"training": t, "held_out": h} for t, h in zip(curve["training"], curve["held_out"], strict=True)]
     model.curve_ = curve
-    model.scale_, model.shift_ = tensors.pop("scale"), tensors.pop("shift")
-    model.net_ = model.network_as_set()
-    try:
-        model.net_.load_state_dict({k.removeprefix("net."): torch.from_numpy(v) for k, v in tensors.items()})
-    except RuntimeError as error:
-        by = card.get("versions", {}).get("whycell", "another version")
-        msg = (
-            f"{folder} has weights of other shapes than this version's {model.network!r} network; it was written by "
-            f"whycell {by}: train it again, or read it with that version."
-        )
-        raise ModelError(msg) from error
-    model.net_.eval()
     return model
+
+
+def _other_version(folder: Path | str, card: Mapping[str, Any], what: str) -> str:
+    by = card.get("versions", {}).get("whycell", "another version")
+    return f"{folder} has {what}; it was written by whycell {by}: train it again, or read it with that version."
