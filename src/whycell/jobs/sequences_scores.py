@@ -27,7 +27,6 @@ __all__ = [
     "UnitScores",
     "base_scores",
     "layer_names",
-    "one_strand",
     "unit_places",
     "unit_scores",
 ]
@@ -143,7 +142,7 @@ def base_scores(
         found = gradient(module, x, target=target, simplex=1, chunk=chunk)
         return _without_difference(found.values, found.output, method)
     shuffles = dinucleotide_shuffle(x, references, seed=seed)
-    explained = module if neuron is None else one_strand(module)
+    explained = module if neuron is None else _one_strand(module)
     return hypothetical(
         explained,
         x,
@@ -181,7 +180,7 @@ def unit_scores(
     UsageError
         No such layer.
     """
-    net, x = one_strand(module), x.astype(np.float32)
+    net, x = _one_strand(module), x.astype(np.float32)
     shuffles = dinucleotide_shuffle(x, references, seed=seed)
     sides = [
         deeplift(net, each, reference=other, target=target, rule=rule, at=layer, chunk=_chunk(x))
@@ -210,17 +209,17 @@ def unit_places(module: nn.Module, length: int, *, layer: str) -> UnitPlaces:
     UsageError
         No such layer, or its units have no place.
     """
-    fields = fields_of(one_strand(module), _blank(length), layer=layer)
+    fields = fields_of(_one_strand(module), _blank(length), layer=layer)
     first = np.rint(fields.centre - (fields.width - 1) / 2).astype(np.int64)
     return UnitPlaces(np.stack([fields.centre, length - 1 - fields.centre]), first, fields.width)
 
 
 def layer_names(module: nn.Module, length: int) -> dict[str, tuple[int, ...]]:
     """Every layer of one strand's network and the shape of its units; ``"@last"`` is the last with places."""
-    return {layer.name: layer.units for layer in layers_of(one_strand(module), _blank(length))}
+    return {layer.name: layer.units for layer in layers_of(_one_strand(module), _blank(length))}
 
 
-def one_strand(module: nn.Module) -> nn.Module:
+def _one_strand(module: nn.Module) -> nn.Module:
     """The network that reads one strand, where ``module`` is its mean over both; else the module itself."""
     return module.net if isinstance(module, BothStrands) else module
 

@@ -57,7 +57,7 @@ def attribute(
     references = References(reference, inputs, several=several)
     with torch.no_grad():
         head = _head(module, inputs, target, neuron, given=x)
-        plan = _Plan.of(head, rule, None if at is None else layer_value(head.tape, module, at))
+        plan = _Plan.of(head, rule, None if at is None else layer_value(head.tape, at))
         found = _Work(plan, inputs, references, chunk).done()
     return found.scores(rule, several=several and at is None)
 

@@ -78,7 +78,7 @@ def head_of(module: nn.Module, inputs: tuple[Tensor, ...], target: Any, neuron: 
     return Head(tape, _weights(target, shape, len(inputs[0])))
 
 
-def layer_value(tape: Tape, module: nn.Module, name: str) -> int:
+def layer_value(tape: Tape, name: str) -> int:
     """Number of the value that a layer gives; ``name#0`` is its first call where there are several."""
     if name == LAST:
         return _last_with_places(tape)
@@ -115,7 +115,7 @@ def _last_with_places(tape: Tape) -> int:
 
 def _neuron(tape: Tape, module: nn.Module, neuron: tuple[str, Any]) -> Head:
     name, index = neuron
-    value = layer_value(tape, module, name)
+    value = layer_value(tape, name)
     sample = tape.shapes[value][1:]
     place = (index,) if isinstance(index, (int, np.integer)) else tuple(index)
     if not 0 < len(place) <= len(sample) or any(not 0 <= i < size for i, size in zip(place, sample, strict=False)):

@@ -79,7 +79,7 @@ def layers_of(module: nn.Module, x: Any) -> list[Layer]:
             many = len(calls) > 1
             found += [Layer(f"{name}#{at}" if many else name, tape.shapes[value][1:]) for at, value in enumerate(calls)]
     try:
-        found.append(Layer(LAST, tape.shapes[layer_value(tape, module, LAST)][1:]))
+        found.append(Layer(LAST, tape.shapes[layer_value(tape, LAST)][1:]))
     except UsageError:  # no unit of it has a place
         return found
     return found
@@ -101,7 +101,7 @@ def fields_of(module: nn.Module, x: Any, *, layer: str) -> Fields:
         No such layer, or its units have no place: it is not (channels, positions), or each of them reads everything.
     """
     tape, inputs = _recorded(module, x)
-    value = layer_value(tape, module, layer)
+    value = layer_value(tape, layer)
     shape = tape.shapes[value][1:]
     if len(shape) != 2 or len(inputs) != 1:
         msg = f"the units of {layer!r} are {shape} and have no place; wanted a layer of (channels, positions)."

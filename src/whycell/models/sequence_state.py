@@ -6,19 +6,16 @@ import copy
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import nn
 
 from whycell.data.whole import write_whole
+from whycell.models.state_file import STATE, read_state
 
 __all__ = ["Progress", "load_state", "save_state"]
 
-_FILE = "state.safetensors"
 _NUMBERS = ("epoch", "without", "best", "stopped", "curve")
 
 
@@ -89,7 +86,7 @@ def save_state(folder: Path, run: Progress, *, mark: str) -> None:
     }
     folder.mkdir(parents=True, exist_ok=True)
     whole = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
-    write_whole(folder / _FILE, save_tensors(whole, metadata=told))
+    write_whole(folder / STATE, save_tensors(whole, metadata=told))
 
 
 def load_state(folder: Path, run: Progress, *, mark: str) -> bool:
@@ -108,14 +105,10 @@ def load_state(folder: Path, run: Progress, *, mark: str) -> bool:
     -------
     Whether there was a state to go on from.
     """
-    try:
-        raw = (folder / _FILE).read_bytes()
-        told: dict[str, Any] = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])["__metadata__"]
-        tensors = load_tensors(raw)
-    except (OSError, ValueError, KeyError, SafetensorError):
+    state = read_state(folder, mark=mark)
+    if state is None:
         return False
-    if told.get("mark") != mark:
-        return False
+    told, tensors = state
     parts: dict[str, dict[str, torch.Tensor]] = {"net": {}, "averaged": {}, "best": {}, "moment": {}}
     for name, value in tensors.items():
         part, _, rest = name.partition(".")

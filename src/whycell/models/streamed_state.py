@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from whycell.data.whole import write_whole
+from whycell.models.state_file import STATE, read_state
 from whycell.models.streamed_batches import Rest
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["load_state", "save_state"]
 
-_FILE = "state.safetensors"
 _NUMBERS = ("step", "epoch", "place", "best_step", "without", "best", "stopped")
 
 
@@ -48,7 +46,7 @@ def save_state(folder: Path, run: _Run, *, mark: str) -> None:
     told = {"mark": mark, "numbers": json.dumps(numbers), "curves": json.dumps(curves)}
     folder.mkdir(parents=True, exist_ok=True)
     whole = {name: value.cpu().contiguous() for name, value in tensors.items()}
-    write_whole(folder / _FILE, save_tensors(whole, metadata=told))
+    write_whole(folder / STATE, save_tensors(whole, metadata=told))
 
 
 def load_state(folder: Path, run: _Run, *, mark: str) -> bool:
@@ -67,14 +65,10 @@ def load_state(folder: Path, run: _Run, *, mark: str) -> bool:
     -------
     Whether there was a state to go on from.
     """
-    try:
-        raw = (folder / _FILE).read_bytes()
-        told = _metadata(raw)
-        tensors = load_tensors(raw)
-    except (OSError, ValueError, KeyError, SafetensorError):
+    saved = read_state(folder, mark=mark)
+    if saved is None:
         return False
-    if told.get("mark") != mark:
-        return False
+    told, tensors = saved
     names = [name for name, _ in run.net.named_parameters()]
     with torch.no_grad():
         for name, value in run.net.named_parameters():
@@ -95,8 +89,3 @@ def load_state(folder: Path, run: _Run, *, mark: str) -> bool:
     curves: dict[str, Any] = json.loads(told["curves"])
     run.curves.step, run.curves.train, run.curves.held_out = curves["step"], curves["train"], curves["held_out"]
     return True
-
-
-def _metadata(raw: bytes) -> dict[str, str]:
-    header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
-    return dict(header.get("__metadata__", {}))
