@@ -84,9 +84,10 @@ def main() -> bool:
     with tempfile.TemporaryDirectory() as folder:
         everything = read_simulation()
         order = np.random.default_rng(0).permutation(len(everything.letters))[:MOST]
-        # The first fifth: settings of hits were compared on the last one.
+        # The second fifth: settings of hits were compared on the last one, and on the first one GATA came twice, as
+        # CAGATAAGG and GAGATAAGG, before patterns were merged that differ in one letter of seven.
         cut = int(len(order) * HELD)
-        fit, held = everything[order[cut:]], everything[order[:cut]]
+        fit, held = everything[np.r_[order[:cut], order[2 * cut :]]], everything[order[cut : 2 * cut]]
         found, results["seconds"] = pipeline(Path(folder) / "two", fit, held, tuple(PLANTED))
         matrices = {task: planted_matrix(fit, task) for task in PLANTED}
         false = []

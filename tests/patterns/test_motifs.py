@@ -208,6 +208,16 @@ def test_a_weak_pattern_matches_no_flat_columns(found):
     assert matches.query("motif == @found[0].name")["name"].iloc[0] == "planted"
 
 
+def test_two_that_differ_in_one_letter_of_nine_are_one_motif():
+    sites = pd.DataFrame({"sequence": range(200), "start": 0, "stop": 9, "strand": "+"})
+    words = ("CAGATAAGG", "GAGATAAGG", "CAGTTAACG")
+    shares = [0.97 * one_hot([word])[0] + 0.0075 for word in words]
+    first, second, other = (Motif(f"positive_{at}", s, s, s, sites) for at, s in enumerate(shares))
+    kept, same = distinct([first, second, other])
+    assert [m.name for m in kept] == ["positive_0", "positive_2"]
+    assert same == {"positive_1": "positive_0"}
+
+
 def test_what_is_no_motif_is_left_out_with_the_reason(planted, found):
     x, hypothetical, _ = planted
     real = found[0]

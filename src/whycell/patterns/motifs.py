@@ -200,7 +200,7 @@ def _extent(motif: Motif, way: float) -> tuple[int, int]:
     return int(shared[0]), int(shared[-1]) + 1
 
 
-def distinct(motifs: Sequence[Motif], *, alike: float = 0.9) -> tuple[list[Motif], dict[str, str]]:
+def distinct(motifs: Sequence[Motif], *, alike: float = 0.85) -> tuple[list[Motif], dict[str, str]]:
     """Motifs of one sign that are not the same as an earlier one, and what each of the others is like.
 
     A part of an earlier motif is the same as it. One that holds an earlier motif is the same unless it says 4 bits or
@@ -212,7 +212,7 @@ def distinct(motifs: Sequence[Motif], *, alike: float = 0.9) -> tuple[list[Motif
         Those with most sites first.
     alike
         Least correlation of letter shares, over the best alignment on either strand, at which two are the same; the
-        shorter must overlap by two thirds.
+        shorter must overlap by two thirds. Two that differ in one letter of seven are, in one of six are not.
     """
     kept: list[Motif] = []
     same: dict[str, str] = {}
