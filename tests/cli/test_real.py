@@ -93,6 +93,8 @@ def test_what_cannot_be_read_is_one_sentence(run, cells: Path, monkeypatch, argu
 
 def test_an_interrupt_leaves_no_half_file(cells: Path, tmp_path: Path) -> None:
     command = [WHYCELL, "annotate", cells / "query.h5ad", "--model", cells / "model", "-o", tmp_path / "typed.h5ad"]
+    # Where these tests run in the background of a shell, interrupts are ignored, and so by what they start.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     for seconds in (0.6, 2.0):
         running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         time.sleep(seconds)
@@ -102,6 +104,8 @@ def test_an_interrupt_leaves_no_half_file(cells: Path, tmp_path: Path) -> None:
             assert running.returncode == 130, told
             assert "Traceback" not in told
             assert list(tmp_path.iterdir()) == []
+        (tmp_path / "typed.h5ad").unlink(missing_ok=True)
+    signal.signal(signal.SIGINT, before)
 
 
 def test_doctor_and_models_know_the_model(run, cells: Path) -> None:

@@ -21,7 +21,7 @@ class Letters(StrEnum):
 
 
 def grammar(
-    motifs: Annotated[Path, typer.Argument(metavar="MOTIFS", help="The folder that motifs wrote.")],
+    found_motifs: Annotated[Path, typer.Argument(metavar="MOTIFS", help="The folder that motifs wrote.")],
     model: Model,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder for tables and the page.")],
     motif: Annotated[
@@ -74,7 +74,7 @@ def grammar(
         from whycell.reports.grammar import sentences
 
         found = job(
-            motifs,
+            found_motifs,
             output,
             model=model,
             scores=scores,

@@ -51,7 +51,7 @@ def _motifs() -> None:
 
 @motifs.command(no_args_is_help=True)
 def find(
-    scores: Annotated[Path, typer.Argument(metavar="H5", help="Scores that sequences explain wrote.")],
+    scored: Annotated[Path, typer.Argument(metavar="H5", help="Scores that sequences explain wrote.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder for motifs and hits.")],
     known: Annotated[
         Path | None, typer.Option("--known", metavar="MEME", help="Known motifs to match with, such as JASPAR's.")
@@ -81,7 +81,7 @@ def find(
 
     \b
     Example:
-      whycell motifs scores.h5 -o motifs/
+      whycell motifs find scores.h5 -o motifs/
       whycell motifs scores.h5 --known jaspar.meme -o motifs/
 
     From Python: whycell.patterns.motifs.find_motifs.
@@ -92,7 +92,7 @@ def find(
 
         n_kinds = kinds_asked(kinds)
         found = job(
-            scores,
+            scored,
             output,
             known=known,
             tasks=tuple(task or ()),

@@ -122,7 +122,7 @@ def explain(
 
 
 def layers(
-    model: Annotated[Path, typer.Argument(metavar="FOLDER", help="A model that sequences train wrote.")],
+    trained: Annotated[Path, typer.Argument(metavar="FOLDER", help="A model that sequences train wrote.")],
     json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -138,5 +138,5 @@ def layers(
     with working(quiet=quiet, debug=debug):
         from whycell.jobs.sequences_layers import layers_of_model
 
-        frame = layers_of_model(model)
+        frame = layers_of_model(trained)
         print_json(frame.to_dict("records")) if json else print_table(frame)

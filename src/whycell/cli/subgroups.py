@@ -46,7 +46,7 @@ def subgroups(
         ),
     ] = None,
     models: Annotated[int, typer.Option("--models", min=200, metavar="N", help="Models to train.")] = 5000,
-    kind: Annotated[HeadName, typer.Option("--model", help="The small model that is trained many times.")] = (
+    small_model: Annotated[HeadName, typer.Option("--model", help="The small model that is trained many times.")] = (
         HeadName.linear
     ),
     share: Annotated[
@@ -105,7 +105,7 @@ def subgroups(
             group=group,
             representation=representation,
             n_models=models,
-            kind=kind.value,
+            kind=small_model.value,
             share=share,
             mask_by_group=mask_by_group,
             n_groups=groups,
