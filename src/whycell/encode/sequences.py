@@ -25,6 +25,7 @@ from whycell.errors import DataError, UsageError
 
 __all__ = [
     "LETTERS",
+    "compiled",
     "composition_background",
     "dinucleotide_shuffle",
     "from_one_hot",
@@ -49,8 +50,8 @@ def _code_table() -> np.ndarray:
 _CODES = _code_table()
 
 
-def _compiled(function: Callable[..., Any]) -> Any:
-    """Compile on first use, kept on disk where some folder may be written; integers wrap, so nothing is relaxed."""
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compile ``function`` on first use, kept on disk where some folder may be written; nothing is relaxed."""
     try:
         return numba.njit(nogil=True, cache=True)(function)
     except RuntimeError:  # an installation that may not be written, and no cache folder for this user
@@ -210,7 +211,7 @@ def _codes_of(x: Any) -> np.ndarray:
     return np.where(ones == 1, x.argmax(axis=1), _UNKNOWN).astype(np.uint8)
 
 
-@_compiled
+@compiled
 def _shuffle_codes(codes: Any, seed: Any, out: Any) -> None:
     """One-hot shuffles of ``codes`` (n, length) into ``out`` (n, k, 4, length), which holds zeros."""
     n, length = codes.shape
@@ -248,7 +249,7 @@ def _shuffle_codes(codes: Any, seed: Any, out: Any) -> None:
                     letter = order[used[letter] - 1]
 
 
-@_compiled
+@compiled
 def _list_successors(letters: Any, starts: Any, used: Any, successors: Any) -> None:
     """What follows each letter, letter after letter; those of ``v`` lie in ``starts[v]:starts[v + 1]``."""
     starts[:] = 0
@@ -262,7 +263,7 @@ def _list_successors(letters: Any, starts: Any, used: Any, successors: Any) -> N
         used[letters[at]] += 1
 
 
-@_compiled
+@compiled
 def _draw_arborescence(order: Any, starts: Any, root: int, state: Any, last: Any, in_tree: Any) -> None:
     """Wilson's: walk at random until the tree is met; the way last left each letter, without its loops, joins it."""
     last[:] = -1
@@ -281,7 +282,7 @@ def _draw_arborescence(order: Any, starts: Any, root: int, state: Any, last: Any
             letter = order[last[letter]]
 
 
-@_compiled
+@compiled
 def _mixed(z: Any) -> Any:
     """The output function of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014) after one step of its counter."""
     z = np.uint64(z) + np.uint64(0x9E3779B97F4A7C15)
@@ -290,7 +291,7 @@ def _mixed(z: Any) -> Any:
     return z ^ (z >> np.uint64(31))
 
 
-@_compiled
+@compiled
 def _below(n: int, state: Any) -> Any:
     """A random whole number in 0..n-1; off uniform by at most n / 2^32."""
     state[0] += np.uint64(0x9E3779B97F4A7C15)

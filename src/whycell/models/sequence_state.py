@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors.torch import save as save_tensors
 from torch import nn
 
-from whycell.data.whole import write_whole
-from whycell.models.state_file import STATE, read_state
+from whycell.models.state_file import read_state, write_state
 
 __all__ = ["Progress", "load_state", "save_state"]
 
@@ -79,14 +77,11 @@ def save_state(folder: Path, run: Progress, *, mark: str) -> None:
     for number, moments in state["state"].items():
         tensors |= {f"moment.{number}.{name}": torch.as_tensor(value) for name, value in moments.items()}
     told = {
-        "mark": mark,
         "numbers": json.dumps({name: getattr(run, name) for name in _NUMBERS}),
         "groups": json.dumps(state["param_groups"]),
         "steps": json.dumps(run.cycle.last_epoch),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    whole = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
-    write_whole(folder / STATE, save_tensors(whole, metadata=told))
+    write_state(folder, tensors, mark=mark, told=told)
 
 
 def load_state(folder: Path, run: Progress, *, mark: str) -> bool:

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors.torch import save as save_tensors
 
-from whycell.data.whole import write_whole
-from whycell.models.state_file import STATE, read_state
+from whycell.models.state_file import read_state, write_state
 from whycell.models.streamed_batches import Rest
 
 if TYPE_CHECKING:
@@ -43,10 +41,8 @@ def save_state(folder: Path, run: _Run, *, mark: str) -> None:
     tensors["sums"] = run.sums
     numbers = {name: getattr(run, name) for name in _NUMBERS}
     curves = {"step": run.curves.step, "train": run.curves.train, "held_out": run.curves.held_out}
-    told = {"mark": mark, "numbers": json.dumps(numbers), "curves": json.dumps(curves)}
-    folder.mkdir(parents=True, exist_ok=True)
-    whole = {name: value.cpu().contiguous() for name, value in tensors.items()}
-    write_whole(folder / STATE, save_tensors(whole, metadata=told))
+    told = {"numbers": json.dumps(numbers), "curves": json.dumps(curves)}
+    write_state(folder, tensors, mark=mark, told=told)
 
 
 def load_state(folder: Path, run: _Run, *, mark: str) -> bool:

@@ -32,7 +32,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from whycell.encode.sequences import dinucleotide_shuffle
+from whycell.encode.sequences import dinucleotide_shuffle, one_hot_of
 from whycell.errors import DataError
 from whycell.patterns.odds import Both, expected_ranks, false_share, q_values
 from whycell.patterns.scan import END, Places, codes_of, scan
@@ -184,8 +184,7 @@ def _shuffled_rest(codes: np.ndarray, cut: np.ndarray, seed: int, k: int) -> np.
     for length in np.unique(left[left > 1]):
         rows = np.flatnonzero(left == length)
         rest = codes[rows][~cut[rows]].reshape(len(rows), int(length))
-        letters = (rest[:, None, :] == np.arange(4, dtype=np.uint8)[:, None]).astype(np.float32)
-        shuffles = dinucleotide_shuffle(letters, k, seed=seed)
+        shuffles = dinucleotide_shuffle(one_hot_of(rest), k, seed=seed)
         for at in range(k):
             out[at, rows, : int(length)] = codes_of(shuffles[:, at])
     rows_of_all: np.ndarray = out.reshape(-1, codes.shape[1])

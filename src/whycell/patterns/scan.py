@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
+
+from whycell.encode.sequences import compiled
 
 __all__ = ["END", "Places", "codes_of", "log_odds", "scan"]
 
@@ -77,15 +77,7 @@ def scan(codes: np.ndarray, letters: np.ndarray, *, background: np.ndarray, leas
     return Places(where[:n, 0].copy(), where[:n, 1].copy(), strand[:n].copy(), score[:n].copy())
 
 
-def _compiled(function: Callable[..., Any]) -> Any:
-    """Compile on first use, kept on disk where some folder may be written."""
-    try:
-        return numba.njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # an installation that may not be written, and no cache folder for this user
-        return numba.njit(nogil=True)(function)
-
-
-@_compiled
+@compiled
 def _scan(codes: Any, odds: Any, turned: Any, least: Any, where: Any, score: Any, strand: Any) -> int:
     """Fill ``where``, ``score`` and ``strand``; the number of places."""
     n, length = codes.shape

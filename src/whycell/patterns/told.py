@@ -66,15 +66,13 @@ def told_motifs(
     apart = without(clear, _again(clear))
     hits, read = hits_and_letters(apart, x, hypothetical, fdr=fdr, seed=seed)
     found = {str(name): table for name, table in hits.groupby("motif")}
-    sure = {m.name for m in read if _unseen(m, found.get(m.name)) is None}
-    covered = _covered(hits[hits["motif"].isin(sure)], x)
+    unseen = {m.name: why for m in read if (why := _unseen(m, found.get(m.name)))}
+    covered = _covered(hits[~hits["motif"].isin(unseen)], x)
     few = [m for m in apart if len(found.get(m.name, ())) < FEWEST_SITES]
     enriched = {m.name: e for m in few if (e := _enriched(m, x, covered, seed))}
-    seen = [m for m in read if m.name not in enriched]
-    unseen = {m.name: why for m in seen if (why := _unseen(m, found.get(m.name)))}
     # Letters read off a handful of places are not those of a motif that is told by its sites.
-    first = {m.name: m for m in apart}
-    borne_out = without([first[m.name] if m.name in enriched else m for m in read], unseen)
+    as_told = [first if first.name in enriched else again for first, again in zip(apart, read, strict=True)]
+    borne_out = without(as_told, {name: why for name, why in unseen.items() if name not in enriched})
     kept = without(borne_out, _again(borne_out))
     names = [m.name for m in kept]
     hits = hits[hits["motif"].isin(names)].reset_index(drop=True)
